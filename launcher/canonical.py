@@ -16,13 +16,12 @@ except ImportError:
     from _sha256 import sha256 as _sha256  # type: ignore[import-not-found,unused-ignore]
 
 
-
 def canonical_json(value: object) -> bytes:
     """The canonical JSON of `value` as ASCII bytes. Raises TypeError for floats, bytes and other types."""
     return _text(value).encode("ascii")
 
 
-def _text(value: object) -> str:  # noqa: PLR0911  one line per JSON type
+def _text(value: object) -> str:
     if value is None:
         return "null"
     if value is True:
