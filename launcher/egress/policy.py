@@ -1,0 +1,228 @@
+"""What a job may reach: names, connections, requests and database sessions judged against its grants. Pure.
+
+Deny wins, nothing granted is nothing allowed, and every verdict carries the rule that decided. Strings are compared by
+`launcher.capability` alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from launcher.capability.hosts import HostPattern
+from launcher.egress.protocol import addresses
+from launcher.egress.protocol.authority import LITERAL, NAME, NUMERIC, Host
+from launcher.egress.rule import DATABASE, HTTP, HTTPS, POSTGRESQL, TCP, Rule, rules_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from launcher.capability.grant import Grant
+
+NOT_LISTED = "not in allowlist"
+LITERAL_REFUSED = "ip literal not allowed"
+PORT_REFUSED = "port not allowed"
+SCHEME_REFUSED = "scheme not allowed"
+PATH_REFUSED = "path not allowed"
+METHOD_REFUSED = "method not allowed"
+DENIED = "denied by a rule"
+NOT_CANONICAL = "non-canonical IPv4 literal"
+DATABASE_REFUSED = "database not allowed"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """`rule` decided; without one nothing matched. `missing` is the capability that would allow it, in string notation.
+
+    `status` is what an HTTP client is told: 403 for policy, 400 for what is refused as malformed.
+    """
+
+    allowed: bool
+    reason: str = ""
+    rule: Rule | None = None
+    missing: str = ""
+    status: int = 403
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What may be spoken on a connection to a host and port: the rules that match both."""
+
+    verdict: Verdict
+    rules: tuple[Rule, ...] = ()
+
+    @property
+    def schemes(self) -> frozenset[str]:
+        return frozenset(rule.scheme for rule in self.rules)
+
+    def of(self, scheme: str) -> tuple[Rule, ...]:
+        return tuple(rule for rule in self.rules if rule.scheme == scheme)
+
+
+class _Deny:
+    """A deny: its schemes, its pattern (None for every host), its ports (empty for all) and methods."""
+
+    __slots__ = ("grant", "methods", "pattern", "ports", "schemes")
+
+    def __init__(self, grant: Grant, text: str | None) -> None:
+        self.grant = grant
+        self.pattern = HostPattern(text) if text is not None else None
+        self.schemes = frozenset(grant.operations)
+        self.ports = frozenset(int(port) for port in grant.constraints.get("ports") or ())
+        self.methods = frozenset(str(method).upper() for method in grant.constraints.get("methods") or ())
+
+    @property
+    def partial(self) -> bool:
+        """Whether it takes away only some requests to a host, which shows inside TLS alone."""
+        return bool(self.methods or (self.pattern is not None and self.pattern.path))
+
+    def hits(self, scheme: str, host: Host, port: int) -> bool:
+        if scheme not in self.schemes or (self.ports and port not in self.ports):
+            return False
+        pattern = self.pattern
+        return pattern is None or (pattern.port in (None, port) and pattern.matches_host(host.text))
+
+    def hits_request(self, method: str, path: str) -> bool:
+        if self.methods and method not in self.methods:
+            return False
+        return self.pattern is None or self.pattern.matches_path(path)
+
+
+class Rules:
+    """Compiled egress grants and denies. `generation` goes into every audit record.
+
+    Raises DocumentError for a grant that cannot be enforced.
+    """
+
+    def __init__(self, grants: Sequence[Grant], denies: Iterable[Grant] = (), generation: int = 0) -> None:
+        self.generation = generation
+        self.grants = tuple(grants)
+        self.rules = tuple(rule for index, grant in enumerate(grants) for rule in rules_of(index, grant))
+        self.denies = tuple(deny for grant in denies if grant.type == "network" for deny in _denies(grant))
+        self._literals = any(rule.pattern.block is not None for rule in self.rules)
+        self._exact = {rule.pattern.host for rule in self.rules if not rule.wildcard}
+
+    @property
+    def ports(self) -> tuple[int, ...]:
+        """Every port that some grant opens, sorted: where fallback listeners stand."""
+        return tuple(sorted({port for rule in self.rules for port in rule.ports}))
+
+    @property
+    def intercepts(self) -> bool:
+        """Whether a job under these rules needs a certificate authority."""
+        partial = any(deny.partial and HTTPS in deny.schemes for deny in self.denies)
+        return any(rule.intercept or (partial and rule.scheme == HTTPS) for rule in self.rules)
+
+    # ---- names
+
+    def resolves(self, host: Host) -> bool:
+        """Whether the job may know that this name exists: some grant for it is not denied on every port."""
+        return host.kind == NAME and any(
+            not self._denied(rule.scheme, host, port)
+            for rule in self.rules
+            if rule.matches_host(host)
+            for port in rule.ports
+        )
+
+    def by_wildcard(self, host: Host) -> bool:
+        """Whether only a wildcard grants this name, so that it carries bytes the job chose."""
+        return host.text not in self._exact
+
+    # ---- connections
+
+    def opening(self, host: Host, port: int) -> Opening:
+        """What a connection to host and port may carry."""
+        named = [rule for rule in self.rules if rule.matches_host(host)]
+        if not named:
+            return Opening(self._unknown(host, port))
+        fitting = [rule for rule in named if rule.matches_port(port)]
+        if not fitting:
+            return Opening(Verdict(False, PORT_REFUSED, missing=_missing(TCP, host, port)))
+        left = tuple(rule for rule in fitting if not self._denied(rule.scheme, host, port))
+        if not left:
+            return Opening(Verdict(False, DENIED, fitting[0]))
+        return Opening(Verdict(True, rule=left[0]), left)
+
+    def _unknown(self, host: Host, port: int) -> Verdict:
+        if host.kind == NUMERIC and self._literals:
+            # Somebody granted an address: another spelling of one is a mistake or a trick, not a missing grant.
+            return Verdict(False, NOT_CANONICAL, status=400)
+        reason = NOT_LISTED if host.kind == NAME else LITERAL_REFUSED
+        return Verdict(False, reason, missing=_missing(_scheme_of(port), host, port))
+
+    def _denied(self, scheme: str, host: Host, port: int) -> bool:
+        return any(deny.hits(scheme, host, port) and not deny.partial for deny in self.denies)
+
+    def intercepted(self, opening: Opening, host: Host, port: int) -> bool:
+        """Whether TLS on this connection is opened, because some rule is about what is inside."""
+        if any(rule.intercept for rule in opening.of(HTTPS)):
+            return True
+        return any(deny.partial and deny.hits(HTTPS, host, port) for deny in self.denies)
+
+    # ---- requests
+
+    def request(self, scheme: str, host: Host, port: int, method: str, path: str) -> Verdict:
+        """One HTTP request. `path` is canonical, `*` for `OPTIONS *`."""
+        named = [rule for rule in self.rules if rule.matches_host(host)]
+        if not named:
+            return self._unknown(host, port)
+        missing = _missing(scheme, host, port, path)
+        candidates, reason = named, ""
+        for test, refusal in (
+            (lambda rule: rule.scheme == scheme, SCHEME_REFUSED),
+            (lambda rule: rule.matches_port(port), PORT_REFUSED),
+            (lambda rule: rule.pattern.matches_path(path), PATH_REFUSED),
+            (lambda rule: not rule.methods or method in rule.methods, METHOD_REFUSED),
+        ):
+            candidates = [rule for rule in candidates if test(rule)]
+            reason = reason or ("" if candidates else refusal)
+        if reason:
+            return Verdict(False, reason, missing=missing)
+        if any(deny.hits(scheme, host, port) and deny.hits_request(method, path) for deny in self.denies):
+            return Verdict(False, DENIED, candidates[0])
+        # Where several rules allow it, the one that injects a secret speaks for the request.
+        return Verdict(True, rule=max(candidates, key=lambda rule: bool(rule.injections)))
+
+    # ---- databases
+
+    def session(self, rules: Iterable[Rule], user: str, database: str) -> Verdict:
+        """A PostgreSQL session on a connection that `rules` opened."""
+        for rule in rules:
+            if rule.url is not None and rule.url.matches(_session_url(rule, user, database)):
+                return Verdict(True, rule=rule)
+        return Verdict(False, DATABASE_REFUSED, missing=f"database:{database}")
+
+    # ---- addresses
+
+    @staticmethod
+    def address_refusal(rules: Iterable[Rule], packed: bytes, *, own: bool) -> str:
+        """Empty where `packed` may be dialled under one of `rules`, else what kind of address it is."""
+        packed = addresses.unmapped(packed)
+        kind = addresses.classify(packed)
+        if own and kind != addresses.LOOPBACK:
+            kind = addresses.SELF
+        return "" if any(rule.permits(packed, kind) for rule in rules) else kind
+
+
+def _session_url(rule: Rule, user: str, database: str) -> str:
+    server = rule.url.base.partition("://")[2].partition("/")[0] if rule.url else ""
+    return f"{POSTGRESQL}://{user}@{server}/{database}"
+
+
+def _denies(grant: Grant) -> list[_Deny]:
+    return [_Deny(grant, str(text)) for text in grant.patterns] if grant.patterns else [_Deny(grant, None)]
+
+
+def _scheme_of(port: int) -> str:
+    return {443: HTTPS, 80: HTTP}.get(port, TCP)
+
+
+def _missing(scheme: str, host: Host, port: int, path: str = "") -> str:
+    shown = f"[{host.text}]" if host.kind == LITERAL and ":" in host.text else host.text
+    implied = {HTTPS: 443, HTTP: 80}.get(scheme)
+    return (
+        f"network.{scheme}:{shown}" + ("" if port == implied else f":{port}") + (path if path not in {"", "*"} else "")
+    )
+
+
+__all__ = ["DATABASE", "HTTP", "HTTPS", "POSTGRESQL", "TCP", "Opening", "Rules", "Verdict"]

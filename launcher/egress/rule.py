@@ -1,0 +1,224 @@
+"""One egress rule: a grant's pattern with its constraints read. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from launcher.capability.databases import DEFAULT_PORTS as DATABASE_PORTS
+from launcher.capability.databases import UrlPattern
+from launcher.capability.hosts import HostPattern
+from launcher.capability.kinds import DEFAULT_PORTS
+from launcher.capability.limits import Limits
+from launcher.egress import lint
+from launcher.egress.protocol import addresses
+from launcher.egress.protocol.authority import LITERAL, Host
+from launcher.errors import DocumentError
+
+if TYPE_CHECKING:
+    from launcher.capability.grant import Grant
+
+HTTP, HTTPS, TCP, POSTGRESQL, DATABASE = "http", "https", "tcp", "postgresql", "database"
+_SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
+
+
+@dataclass(frozen=True, slots=True)
+class Injection:
+    """A credential that the proxy adds. `template` has `{}` where the secret goes if the job sent no such header."""
+
+    header: bytes
+    secret: str
+    template: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rule:
+    """`ports` empty means the scheme's own. `index` is the grant's number, which its budgets are kept under.
+
+    `private` is True for every private address, or the networks that are allowed; `url` is there for databases only.
+    """
+
+    index: int
+    grant: Grant
+    scheme: str
+    pattern: HostPattern
+    ports: frozenset[int]
+    methods: frozenset[str] = frozenset()
+    intercept: bool = False
+    private: bool = False
+    networks: tuple[addresses.Network, ...] = ()
+    loopback: bool = False
+    injections: tuple[Injection, ...] = ()
+    url: UrlPattern | None = None
+
+    @property
+    def decider(self) -> str:
+        """`policy.yaml:12:7`, or the policy's handle where there is no place."""
+        return str(self.grant.place) or self.grant.policy
+
+    @property
+    def wildcard(self) -> bool:
+        return "*" in self.pattern.host
+
+    def matches_host(self, host: Host) -> bool:
+        if (self.pattern.block is not None) != (host.kind == LITERAL):
+            return False
+        return self.pattern.matches_host(host.text)
+
+    def matches_port(self, port: int) -> bool:
+        return port in self.ports
+
+    def permits(self, packed: bytes, kind: str) -> bool:
+        """Whether an address of that kind may be dialled under this rule."""
+        if kind == addresses.PUBLIC:
+            return True
+        if kind in {addresses.LOOPBACK, addresses.SELF}:
+            return self.loopback
+        if kind == addresses.METADATA:
+            # Only an address that is named one by one: a /16 that happens to hold it is no decision.
+            return any(packed in net and not net.shift for net in self.networks)
+        if any(packed in net for net in self.networks):
+            return True
+        return kind == addresses.PRIVATE and (self.private or self._named(packed))
+
+    def _named(self, packed: bytes) -> bool:
+        """The grant writes this private address, or a range that is private throughout, as its host."""
+        block = self.pattern.block
+        if block is None or block[0] != len(packed) * 8:
+            return False
+        edges = [edge.to_bytes(block[0] // 8, "big") for edge in block[1:]]
+        return all(addresses.classify(edge) == addresses.PRIVATE for edge in edges)
+
+
+def rules_of(index: int, grant: Grant) -> list[Rule]:
+    """The rules of a network or database grant. Raises DocumentError for constraints that cannot be enforced."""
+    if grant.type == "database":
+        return [rule for text in grant.patterns for rule in _database(index, grant, str(text))]
+    return [
+        _network(index, grant, operation, str(text))
+        for text in grant.patterns
+        for operation in grant.operations
+        if operation in {HTTP, HTTPS, TCP}
+    ]
+
+
+def _network(index: int, grant: Grant, operation: str, text: str) -> Rule:
+    pattern = HostPattern(text)
+    limits = grant.constraints
+    private, networks = _private(grant)
+    lint.check_pattern(pattern, networks, bool(limits.get("allow_loopback")), str(grant.place))
+    methods = frozenset(str(method).upper() for method in limits.get("methods") or ())
+    injections = _injections(grant, operation)
+    return Rule(
+        index,
+        grant,
+        operation,
+        pattern,
+        _ports(pattern, grant, operation),
+        methods,
+        _intercepts(pattern, grant, operation, needed=bool(methods or injections)),
+        private,
+        networks,
+        bool(limits.get("allow_loopback")),
+        injections,
+    )
+
+
+def _ports(pattern: HostPattern, grant: Grant, operation: str) -> frozenset[int]:
+    if pattern.port is not None:
+        return frozenset({pattern.port})
+    ports = frozenset(int(port) for port in grant.constraints.get("ports") or ())
+    if ports or operation in DEFAULT_PORTS:
+        return ports or frozenset({DEFAULT_PORTS[operation]})
+    hint = f"write {pattern.text}:PORT, or ports: [...]"
+    raise DocumentError("network.tcp must name ports", hint=hint, place=str(grant.place))
+
+
+def _intercepts(pattern: HostPattern, grant: Grant, operation: str, *, needed: bool) -> bool:
+    """Whether TLS to this host is opened. What can only be enforced so turns it on; `tls: tunnel` beside it is an error."""
+    mode = grant.constraints.get("tls")
+    if mode not in {None, "intercept", "tunnel"}:
+        raise DocumentError(f"tls: {mode!r}", hint="one of: intercept tunnel", place=str(grant.place))
+    needed = operation == HTTPS and (needed or bool(pattern.path))
+    if needed and mode == "tunnel":
+        hint = "drop `tls: tunnel`, or the path, methods and inject"
+        raise DocumentError("a rule on what is inside TLS cannot hold in a tunnel", hint=hint, place=str(grant.place))
+    return needed or (operation == HTTPS and mode == "intercept")
+
+
+def _private(grant: Grant) -> tuple[bool, tuple[addresses.Network, ...]]:
+    value = grant.constraints.get("allow_private")
+    if not isinstance(value, (list, tuple)):
+        return bool(value), ()
+    try:
+        return False, tuple(addresses.network(str(cidr)) for cidr in value)
+    except ValueError as error:
+        raise DocumentError(f"allow_private: {error}", place=str(grant.place)) from error
+
+
+def _injections(grant: Grant, operation: str) -> tuple[Injection, ...]:
+    value = grant.constraints.get("inject")
+    if not value:
+        return ()
+    if operation != HTTPS:
+        hint = "grant https alone: on http the secret would cross the network readable"
+        raise DocumentError("inject needs https", hint=hint, place=str(grant.place))
+    entries = value if isinstance(value, (list, tuple)) else [value]
+    return tuple(_injection(entry, grant) for entry in entries)
+
+
+def _injection(entry: Any, grant: Grant) -> Injection:
+    if not isinstance(entry, dict) or not {"header", "secret"} <= set(entry) <= {"header", "secret", "format"}:
+        hint = "write inject: {header: Authorization, secret: NAME}"
+        raise DocumentError("inject has another form", hint=hint, place=str(grant.place))
+    header = str(entry["header"]).lower().encode("ascii", "replace")
+    template = str(entry.get("format", "Bearer {}" if header == b"authorization" else "{}"))
+    return Injection(header, str(entry["secret"]), template)
+
+
+def _database(index: int, grant: Grant, text: str) -> list[Rule]:
+    url = UrlPattern(text)
+    scheme, _, rest = url.base.partition("://")
+    server = rest.partition("/")[0]
+    if scheme == "sqlite":
+        return []  # a file: judged by the file grants
+    pattern = HostPattern(server)
+    port = pattern.port or DATABASE_PORTS.get(scheme)
+    if port is None:
+        raise DocumentError(
+            f"connection {text!r} names no port", hint=f"write {scheme}://HOST:PORT/", place=str(grant.place)
+        )
+    private, networks = _private(grant)
+    kind = POSTGRESQL if scheme == POSTGRESQL else DATABASE
+    # A database is where an administrator says it is, so its address may be private; the host's own stays closed.
+    return [
+        Rule(
+            index,
+            grant,
+            kind,
+            pattern,
+            frozenset({port}),
+            private=private or "allow_private" not in grant.constraints,
+            networks=networks,
+            loopback=bool(grant.constraints.get("allow_loopback")),
+            url=url,
+        )
+    ]
+
+
+def byte_limit(grant: Grant) -> int | None:
+    """`max_bytes` of a grant in bytes. Raises DocumentError."""
+    value = grant.constraints.get("max_bytes")
+    return None if value is None else Limits.parse("max_disk", value, grant.place)
+
+
+def request_rate(grant: Grant) -> float | None:
+    """`rate` of a grant as requests a second: a number, or `10/s`, `600/m`. Raises DocumentError."""
+    value = grant.constraints.get("rate")
+    if value is None:
+        return None
+    count, _, unit = str(value).partition("/")
+    try:
+        return float(count) / _SECONDS[unit.strip() or "s"]
+    except (ValueError, KeyError) as error:
+        raise DocumentError(f"rate: {value!r}", hint="write 10/s, 600/m or 5000/h", place=str(grant.place)) from error

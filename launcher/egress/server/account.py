@@ -1,0 +1,71 @@
+"""What a job and a grant have used: exact byte budgets, request counts, token buckets."""
+
+from __future__ import annotations
+
+NO_LIMIT = 1 << 62
+
+
+class Budget:
+    """A number of bytes that may still move, shared by all connections that it covers."""
+
+    __slots__ = ("left", "used")
+
+    def __init__(self, limit: int = NO_LIMIT) -> None:
+        self.left = limit
+        self.used = 0
+
+    def spend(self, count: int) -> None:
+        self.left -= count
+        self.used += count
+
+
+class Bucket:
+    """A token bucket: `rate` a second, at most `burst` at once. Time is passed in."""
+
+    __slots__ = ("burst", "rate", "stamp", "tokens")
+
+    def __init__(self, rate: float, burst: float) -> None:
+        self.rate = rate
+        self.burst = burst
+        self.tokens = burst
+        self.stamp: float | None = None
+
+    def take(self, now: float) -> bool:
+        """Whether there is a token, which is then gone."""
+        since = 0.0 if self.stamp is None else max(0.0, now - self.stamp)
+        self.stamp = now
+        self.tokens = min(self.burst, self.tokens + since * self.rate)
+        if self.tokens < 1:
+            return False
+        self.tokens -= 1
+        return True
+
+
+class Account:
+    """The counters of one connection and the budgets that it draws on.
+
+    `allowance` is how many bytes may move now; 0 means a budget is used up. Whoever moves bytes asks first and moves
+    no more than that, so the sum over all connections is exact.
+    """
+
+    __slots__ = ("budgets", "down", "up")
+
+    def __init__(self, *budgets: Budget) -> None:
+        self.budgets = budgets
+        self.up = 0
+        self.down = 0
+
+    def allowance(self, wanted: int) -> int:
+        for budget in self.budgets:
+            wanted = min(wanted, budget.left)
+        return max(0, wanted)
+
+    def sent(self, count: int) -> None:
+        self.up += count
+        for budget in self.budgets:
+            budget.spend(count)
+
+    def received(self, count: int) -> None:
+        self.down += count
+        for budget in self.budgets:
+            budget.spend(count)
