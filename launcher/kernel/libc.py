@@ -121,7 +121,7 @@ def setns(fd: int, nstype: int) -> None:
     _call("setns", f"fd {fd}", fd, nstype)
 
 
-def prctl(option: int, arg2: int = 0, arg3: int = 0, arg4: int = 0, arg5: int = 0) -> int:
+def prctl(option: int, arg2: Word = 0, arg3: int = 0, arg4: int = 0, arg5: int = 0) -> int:
     return _call("prctl", f"option {option}", option, arg2, arg3, arg4, arg5)
 
 

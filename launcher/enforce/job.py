@@ -1,0 +1,39 @@
+"""What is to be run, beside the profile that it runs under."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from launcher.enforce.namespace.operations import Operation
+    from launcher.enforce.namespace.spec import Identity
+
+
+class Job:
+    """One run of one program.
+
+    `path` is the image as the job sees it, `arguments` its argv, `environment` all of its environment.
+    `stdio` are the caller's descriptors 0, 1, 2; `terminal` gives the job a pty of its own instead of pipes.
+    `passed` are (descriptor, number in the job). `mounts` and `programs` are what the launcher itself needs in the
+    view (the ML runtime's interpreter and library). `exec_once`: nothing may be executed after the image itself.
+    """
+
+    __slots__ = (
+        "arguments", "environment", "exec_once", "id", "identity", "mounts", "passed", "path", "programs", "stdio",
+        "switch_ids", "terminal",
+    )  # fmt: skip
+
+    def __init__(self, job: str, identity: Identity, path: str, arguments: Sequence[str]) -> None:
+        self.id = job
+        self.identity = identity
+        self.switch_ids = False
+        self.path = path
+        self.arguments = tuple(arguments)
+        self.environment: dict[str, str] = {}
+        self.stdio: tuple[int, int, int] = (0, 1, 2)
+        self.terminal = False
+        self.passed: tuple[tuple[int, int], ...] = ()
+        self.mounts: tuple[Operation, ...] = ()
+        self.programs: tuple[str, ...] = ()
+        self.exec_once = False

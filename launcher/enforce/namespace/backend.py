@@ -1,0 +1,171 @@
+"""The namespace backend: a Profile and a Job become a sandbox, a run and a Result."""
+
+from __future__ import annotations
+
+import os
+
+from launcher.capability.scope import Scope
+from launcher.enforce.namespace import cgroup as cgroups
+from launcher.enforce.namespace.console import Console
+from launcher.enforce.namespace.operations import Seal
+from launcher.enforce.namespace.plan.etc import etc_operations
+from launcher.enforce.namespace.plan.mountplan import MountPlan
+from launcher.enforce.namespace.plan.programs import Programs, plan_programs
+from launcher.enforce.namespace.plan.view import mask_proc, plan_directories, plan_view
+from launcher.enforce.namespace.spec import Spec
+from launcher.enforce.namespace.supervise import Supervisor
+from launcher.errors import EnforcementError
+from launcher.kernel import abi, seccomp
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from launcher.enforce.job import Job
+    from launcher.enforce.result import Result
+
+_NAMESPACES = (
+    abi.CLONE_NEWUSER | abi.CLONE_NEWNS | abi.CLONE_NEWPID | abi.CLONE_NEWIPC | abi.CLONE_NEWUTS | abi.CLONE_NEWNET
+)
+# <asm-generic/resource.h>; the module `resource` has no constants for a reader without importing it
+_RLIMIT_CPU, _RLIMIT_FSIZE, _RLIMIT_CORE, _RLIMIT_NPROC, _RLIMIT_NOFILE = 0, 1, 4, 6, 7
+_DEFAULT_DISK = 1 << 30
+_DEFAULT_FILES = 1 << 18
+_INIT = 1  # pid 1 is ours and is not counted against the job's processes
+
+
+class Prepared:
+    """A launch that is decided and planned; nothing has been done yet."""
+
+    __slots__ = ("_cache", "job", "plan", "profile", "programs", "scope")
+
+    def __init__(self, profile: dict[str, Any], job: Job, cache: str | None) -> None:
+        self.profile = profile
+        self.job = job
+        self.scope = Scope(profile["user"]["home"], profile["workspace"])
+        self.plan = MountPlan()
+        self._cache = cache
+        self.programs = self._plan()
+
+    def _plan(self) -> Programs:
+        profile, plan = self.profile, self.plan
+        commands = profile["commands"]
+        plan_view(plan, profile["view"], executable=commands["mode"] == "all")
+        programs = plan_programs(plan, commands, list(self.job.programs))
+        shell = next((path for path in ("/bin/bash", "/bin/sh") if commands["sh"] and os.path.exists(path)), "")
+        home, hostname = profile["user"]["home"], profile["view"]["hostname"]
+        plan.operations += etc_operations(profile["view"]["etc"], self.job.identity, home, hostname, shell)
+        plan.operations += self.job.mounts
+        plan_directories(plan, [home, profile["workspace"]])
+        if profile["files"]["read"]:
+            from launcher.enforce.namespace.plan.files import Reader
+
+            Reader(plan, profile, self.scope).plan()
+        plan.operations += [Seal(path) for path in plan.sealed]
+        mask_proc(plan, profile["view"]["proc"])
+        return programs
+
+    def spec(self, stdio: tuple[int, ...]) -> Spec:
+        profile, job = self.profile, self.job
+        limits = profile["limits"]
+        return Spec(
+            operations=self.plan.operations,
+            rules=self.plan.rules,
+            staged=self.plan.staged,
+            scratch={
+                "size": str(limits["max_disk"] or _DEFAULT_DISK),
+                "nr_inodes": str(limits["max_files"] or _DEFAULT_FILES),
+                "mode": "0700",
+            },
+            identity=job.identity,
+            switch_ids=job.switch_ids,
+            namespaces=_NAMESPACES,
+            hostname=profile["view"]["hostname"],
+            loopback=profile["network"]["loopback"],
+            path=job.path,
+            arguments=job.arguments,
+            environment=job.environment,
+            cwd=profile["workspace"],
+            stdio=stdio,
+            passed=job.passed,
+            rlimits=_rlimits(limits),
+            landlock_abi=_landlock_abi(profile),
+            filter=self._filter(),
+            exec_once=job.exec_once,
+        )
+
+    def _filter(self) -> bytes:
+        profile = self.profile
+        mode = profile["commands"]["mode"]
+        variant = {
+            "exec": "once" if self.job.exec_once or mode == "none" else "allow",
+            "unix": bool(profile["sockets"]),
+            "add": profile["syscalls"]["add"],
+        }
+        return seccomp.filter_bytes(profile["syscalls"]["table"], variant, self._cache)
+
+
+def _rlimits(limits: dict[str, int | None]) -> list[tuple[int, int]]:
+    rows: list[tuple[int, int]] = [(_RLIMIT_CORE, 0)]
+    for number, name, extra in (
+        (_RLIMIT_FSIZE, "max_file_size", 0),
+        (_RLIMIT_NOFILE, "max_open_files", 0),
+        (_RLIMIT_NPROC, "max_processes", _INIT),
+        (_RLIMIT_CPU, "max_cpu_time", 1),
+    ):
+        value = limits[name]
+        if value is not None:
+            rows.append((number, value + extra))
+    return rows
+
+
+def _landlock_abi(profile: dict[str, Any]) -> int:
+    from launcher.kernel import landlock
+
+    version = landlock.abi()
+    minimum = profile["landlock"]["minimum_abi"]
+    if version < minimum:
+        raise EnforcementError(
+            "restrict files with",
+            f"Landlock ABI {version}",
+            hint=f"the profile needs ABI {minimum}; see `mlsandbox doctor`",
+        )
+    return version
+
+
+def run(prepared: Prepared, result: Result, before_start: Callable[[], None]) -> None:
+    """Builds the sandbox and runs the job to its end; fills `result`.
+
+    `before_start` is called when the view is complete and before the job's image starts: the place for the audit
+    record that must be on disk first. Raises EnforcementError (nothing ran), NotFoundError, RefusedError.
+    """
+    profile, job = prepared.profile, prepared.job
+    limits = dict(profile["limits"])
+    cgroup = _make_cgroup(job.id, limits, profile)
+    console = Console(job.stdio, terminal=job.terminal, max_output=limits["max_output"])
+    try:
+        supervisor = Supervisor(prepared.spec(console.theirs), console, cgroup, result)
+        supervisor.run(limits, lambda _scratch: None, before_start)
+    except BaseException:
+        if cgroup:
+            cgroup.remove()
+        raise
+
+
+def _make_cgroup(job: str, limits: dict[str, int | None], profile: dict[str, Any]) -> cgroups.Cgroup | None:
+    degraded = {row["permission"] for row in profile["unenforced"]}
+    wanted = {name: value for name, value in limits.items() if f"limits.{name}" not in degraded}
+    if wanted.get("max_processes") is not None:
+        wanted["max_processes"] = (wanted["max_processes"] or 0) + _INIT
+    try:
+        made = cgroups.create(job, wanted)
+    except OSError as error:
+        raise EnforcementError("limit", error.filename or "the cgroup", error.errno or 0) from error
+    if made is None and any(wanted.get(name) is not None for name in ("max_memory", "cpus")):
+        raise EnforcementError(
+            "make",
+            "a control group",
+            hint="no cgroup is delegated; `--allow-degraded` runs without memory and cpu limits",
+        )
+    return made

@@ -1,0 +1,204 @@
+"""Read grants against the disk: a whole directory is mounted as it is, anything finer is enumerated.
+
+A mask over a live tree is never the mechanism (a host rename lifts it; kernel-facts 1): where a deny may fall inside
+a granted tree, only the names that are granted and not denied now are mounted. Names that appear later are not
+visible: the safe side, and listed in the documents.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from launcher.capability.paths import PathPattern
+from launcher.enforce.namespace.operations import Bind, BindMany, Directory, Symlink
+from launcher.enforce.namespace.spec import Rule
+from launcher.errors import RefusedError
+from launcher.kernel import landlock
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
+
+    from launcher.capability.scope import Scope
+    from launcher.enforce.namespace.operations import Operation
+    from launcher.enforce.namespace.plan.mountplan import MountPlan
+
+_OPTIONS = ("ro", "nosuid", "nodev", "noexec")
+_MOST_NAMES = 200_000
+_NEVER_BELOW_ROOT = {"proc", "sys", "dev", "run", "boot", "lost+found"}
+_READ = "file.read"
+_LIST = "path.read"
+
+
+class Want:
+    """One granted pattern: what may be done to what it matches."""
+
+    __slots__ = ("operations", "pattern", "whole")
+
+    def __init__(self, pattern: PathPattern, operations: set[str]) -> None:
+        self.pattern = pattern
+        self.operations = operations
+        self.whole = _is_whole_directory(pattern)
+
+
+class Reader:
+    """Plans the read grants of one profile. `view` are the targets of the base view, already mounted."""
+
+    __slots__ = ("_denied", "_plan", "_seen", "_view", "_wants", "_workspace")
+
+    def __init__(self, plan: MountPlan, profile: dict[str, Any], scope: Scope) -> None:
+        self._plan = plan
+        self._workspace = profile["workspace"]
+        self._view = [row["target"] for row in profile["view"]["mounts"]]
+        self._denied = [PathPattern(rule["pattern"], scope) for rule in profile["files"]["denied"]]
+        self._wants = [Want(PathPattern(r["pattern"], scope), set(r["operations"])) for r in profile["files"]["read"]]
+        self._seen = 0
+
+    def plan(self) -> None:
+        """Adds the mounts and rules of every read grant."""
+        for top in self._tops():
+            wants = [want for want in self._wants if _reaches(want, top)]
+            self._plan_top(top, wants)
+
+    def _tops(self) -> list[str]:
+        """The directories to look below: literal prefixes, none inside another, the base view left out."""
+        prefixes = {self._workspace if not want.pattern.anchored else want.pattern.prefix for want in self._wants}
+        tops: list[str] = []
+        for prefix in sorted(prefixes, key=len):
+            for top in _host_root() if prefix == "/" else [prefix]:
+                if not any(_within(top, other) for other in [*tops, *self._view]):
+                    tops.append(top)
+        return tops
+
+    def _plan_top(self, top: str, wants: list[Want]) -> None:
+        real = os.path.realpath(top)
+        if not os.path.isdir(real):
+            self._plan.warnings.append(f"{top} is granted and does not exist")
+            return
+        if real != top:
+            raise RefusedError(
+                f"{top} is granted and leads through a symbolic link to {real}",
+                hint=f"grant {real}, the name that it resolves to",
+            )
+        # `mlsandbox` grants names: a directory is mounted whole only if every name in it, now and later, is granted
+        if any(want.whole and want.pattern.prefix == top for want in wants) and not self._denied_below(top):
+            self._mount_whole(top, wants)
+        else:
+            self._mount_names(top, wants)
+
+    def _denied_below(self, directory: str) -> bool:
+        return any(pattern.could_match_below(directory) for pattern in self._denied)
+
+    def _mount_whole(self, top: str, wants: list[Want]) -> None:
+        operations: set[str] = set()
+        for want in wants:
+            if want.whole and want.pattern.prefix == top:
+                operations |= want.operations
+        found = os.lstat(top)
+        self._plan.operations.append(Bind(top, top, _OPTIONS, (found.st_dev, found.st_ino, stat.S_IFDIR)))
+        self._plan.rules.append(Rule(top, _rights(operations)))
+        if _READ not in operations:
+            rows = [path for path, _row, read in self._walk(top, wants) if read]
+            self._plan.rules += [Rule(path, landlock.READ_FILE) for path in rows]
+
+    def _mount_names(self, top: str, wants: list[Want]) -> None:
+        rows: list[tuple[str, int, int, int]] = []
+        links: list[Operation] = []
+        readable: list[str] = []
+        hidden = False
+        for path, row, read in self._walk(top, wants):
+            if row is None:
+                links.append(Symlink(os.readlink(path), path))
+                continue
+            rows.append(row)
+            if read:
+                readable.append(path)
+            hidden = hidden or not read
+        found = os.lstat(top)
+        self._plan.operations.append(Directory(top))
+        if rows:
+            identity = (found.st_dev, found.st_ino, stat.S_IFDIR)
+            self._plan.operations.append(BindMany(top, top, _OPTIONS, identity, rows))
+        self._plan.operations += links
+        if not hidden and readable:
+            self._plan.rules.append(Rule(top, landlock.READ))
+        else:
+            self._plan.rules += [Rule(path, landlock.READ_FILE) for path in readable]
+
+    def _walk(self, top: str, wants: list[Want]) -> Iterator[tuple[str, tuple[str, int, int, int] | None, bool]]:
+        """Every name below `top` that is granted and not denied: (path, row of BindMany or None for a link, readable)."""
+        pending = [top]
+        while pending:
+            directory = pending.pop()
+            for entry in _entries(directory, self._plan.warnings.append):
+                path = f"{directory}/{entry.name}" if directory != "/" else f"/{entry.name}"
+                self._count(path)
+                if entry.is_dir(follow_symlinks=False):
+                    if any(want.pattern.could_match_below(path) for want in wants):
+                        pending.append(path)
+                    continue
+                yield from self._judge(entry, path, top, wants)
+
+    def _judge(
+        self, entry: os.DirEntry[str], path: str, top: str, wants: list[Want]
+    ) -> Iterator[tuple[str, tuple[str, int, int, int] | None, bool]]:
+        operations: set[str] = set()
+        for want in wants:
+            if want.pattern.matches(path):
+                operations |= want.operations
+        if not operations or any(pattern.matches(path) for pattern in self._denied):
+            return
+        if entry.is_symlink():
+            yield path, None, False
+            return
+        found = entry.stat(follow_symlinks=False)
+        if stat.S_ISREG(found.st_mode):
+            row = (path[len(top) :].lstrip("/"), found.st_dev, found.st_ino, stat.S_IFREG)
+            yield path, row, _READ in operations
+
+    def _count(self, path: str) -> None:
+        self._seen += 1
+        if self._seen > _MOST_NAMES:
+            raise RefusedError(
+                f"more than {_MOST_NAMES} names would have to be looked at below {path}",
+                hint="grant whole directories without denies inside, or narrower directories",
+            )
+
+
+def _entries(directory: str, warn: Callable[[str], None]) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(directory) as entries:
+            return sorted(entries, key=lambda entry: entry.name)
+    except PermissionError:
+        warn(f"{directory} is granted and may not be read by the user")
+        return []
+    except FileNotFoundError:
+        return []
+
+
+def _rights(operations: set[str]) -> int:
+    rights = landlock.READ_DIR
+    return rights | landlock.READ_FILE if _READ in operations else rights
+
+
+def _is_whole_directory(pattern: PathPattern) -> bool:
+    """`D/**`: every name below D, and nothing else."""
+    names = 0 if pattern.prefix == "/" else pattern.prefix.count("/")
+    return pattern.literal is None and pattern.segments[names:] == (None,)
+
+
+def _reaches(want: Want, top: str) -> bool:
+    return _within(want.pattern.prefix, top) or want.pattern.could_match_below(top)
+
+
+def _within(path: str, directory: str) -> bool:
+    return path == directory or path.startswith(directory.rstrip("/") + "/")
+
+
+def _host_root() -> list[str]:
+    """The directories of the host's root that a grant of `/**` brings into view."""
+    with os.scandir("/") as entries:
+        names = [e.name for e in entries if e.is_dir(follow_symlinks=False) and e.name not in _NEVER_BELOW_ROOT]
+    return [f"/{name}" for name in sorted(names)]

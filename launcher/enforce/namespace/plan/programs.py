@@ -1,0 +1,200 @@
+"""Which programs are in view: bare names resolved once, on the trusted path, to files, and only those mounted.
+
+A directory of programs is covered by an empty read-only file system that holds just the granted files, so what is
+not granted is not there; not merely not executable (ld.so would run a file that it can read; kernel-facts 3).
+With every program granted, the interpreters that are not are covered by an empty file instead.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from launcher.capability.glob import parse_segment, segment_matcher
+from launcher.enforce.namespace.operations import Bind, Filesystem, Symlink
+from launcher.enforce.namespace.spec import Rule
+from launcher.errors import RefusedError
+from launcher.kernel import landlock
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
+
+    from launcher.enforce.namespace.plan.mountplan import MountPlan
+
+_RUNNABLE = ("ro", "nosuid", "nodev")
+_COVER = {"size": "1m", "nr_inodes": "16384", "mode": "0755"}
+_LOADERS = ("/lib64/ld-linux-x86-64.so.2", "/lib/ld-linux-aarch64.so.1", "/lib/ld-linux.so.2")
+_MOST_LINKS = 40  # path_resolution(7): the kernel's own bound on links in one path
+
+
+class Programs:
+    """The commands part of a profile, with what it means on this host's disk."""
+
+    __slots__ = ("_commands", "_kinds", "path")
+
+    def __init__(self, commands: dict[str, Any]) -> None:
+        self._commands = commands
+        self.path: list[str] = commands["path"]
+        self._kinds = {kind: [_name_glob(text) for text in globs] for kind, globs in commands["interpreters"].items()}
+
+    def resolve(self, name: str) -> str:
+        """The canonical file that `name` means on the trusted path, or ""."""
+        if "/" in name:
+            real = str(os.path.realpath(name))
+            return real if _is_program(real) else ""
+        for directory in self.path:
+            if _is_program(f"{directory}/{name}"):
+                return str(os.path.realpath(f"{directory}/{name}"))
+        return ""
+
+    def kind(self, path: str) -> str:
+        """`sh`, `js` or `py` for an interpreter by its file's name, else `cmd`."""
+        name = os.path.basename(path)
+        for kind, globs in self._kinds.items():
+            if any(matches(name) for matches in globs):
+                return kind
+        return "cmd"
+
+    def granted_names(self) -> Iterator[str]:
+        """The program names of the rules, and the names of granted interpreters that are on the path."""
+        for rule in self._commands["rules"]:
+            yield _program(rule["pattern"])
+        for kind, globs in self._kinds.items():
+            if self._commands[kind]:
+                for directory in self.path:
+                    yield from [f"{directory}/{name}" for name in _names(directory) if any(m(name) for m in globs)]
+
+    def granted_kinds(self) -> set[str]:
+        return {kind for kind in self._kinds if self._commands[kind]}
+
+
+def plan_programs(plan: MountPlan, commands: dict[str, Any], extra: list[str]) -> Programs:
+    """Adds the covers and the granted programs. `extra` are files that the launcher itself starts (the ML runtime's)."""
+    programs = Programs(commands)
+    plan.rules += [Rule(path, landlock.READ_FILE | landlock.EXECUTE, optional=True) for path in _LOADERS]
+    if commands["mode"] == "all":
+        _hide_interpreters(plan, programs, commands["programs"])
+        return programs
+    granted = _links_and_files(programs, extra)
+    for directory in commands["programs"]:
+        if os.path.isdir(directory) and not os.path.islink(directory):
+            _cover(plan, directory, granted)
+    for path in sorted(plan.executables):
+        plan.rules.append(Rule(path, landlock.READ_FILE | landlock.EXECUTE, optional=True))
+    return programs
+
+
+def _cover(plan: MountPlan, directory: str, granted: dict[str, str]) -> None:
+    plan.operations.append(Filesystem("tmpfs", directory, _COVER, ("nosuid", "nodev", "noexec")))
+    plan.sealed.append(directory)
+    below = directory + "/"
+    for path, link in sorted(granted.items()):
+        if not path.startswith(below):
+            continue
+        if link:
+            plan.operations.append(Symlink(link, path))
+        else:
+            plan.operations.append(Bind(path, path, _RUNNABLE, _identity(path)))
+            plan.executables.add(path)
+
+
+def _links_and_files(programs: Programs, extra: list[str]) -> dict[str, str]:
+    """Every name on the way to each granted program: path -> text of the link, or "" for the file itself."""
+    found: dict[str, str] = {}
+    for name in [*programs.granted_names(), *extra]:
+        start = name if "/" in name else _first_on_path(programs.path, name)
+        if start and not _has_wildcard(start):
+            _follow(start, found)
+    _check_scripts(programs, [path for path, link in found.items() if not link])
+    return found
+
+
+def _follow(path: str, found: dict[str, str]) -> None:
+    for _ in range(_MOST_LINKS):
+        here = os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))
+        if not os.path.islink(here):
+            if _is_program(here):
+                found[here] = ""
+            return
+        text = os.readlink(here)
+        found[here] = text
+        path = os.path.normpath(os.path.join(os.path.dirname(here), text))
+
+
+def _check_scripts(programs: Programs, files: list[str]) -> None:
+    """A script needs its interpreter; one that is not granted is never brought along by the script."""
+    available = set(files)
+    for path in files:
+        interpreter = script_interpreter(path)
+        if interpreter and os.path.realpath(programs.resolve(interpreter) or interpreter) not in available:
+            kind = programs.kind(os.path.realpath(interpreter))
+            word = os.path.basename(interpreter)
+            hint = f"grant {kind}" if kind != "cmd" else f"grant cmd: [{word}]"
+            raise RefusedError(f"{path} is a script of {interpreter}, which is not granted", hint=f"{hint} as well")
+
+
+def script_interpreter(path: str) -> str:
+    """The program that the kernel would start for the script `path` (env(1) looked through), or ""."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError:
+        return ""
+    try:
+        head = os.read(fd, 256)
+    finally:
+        os.close(fd)
+    if not head.startswith(b"#!"):
+        return ""
+    words = os.fsdecode(head[2:].partition(b"\n")[0]).split()
+    if words and os.path.basename(words[0]) == "env":
+        words = [word for word in words[1:] if not word.startswith("-") and "=" not in word]
+    return words[0] if words else ""
+
+
+def _hide_interpreters(plan: MountPlan, programs: Programs, directories: list[str]) -> None:
+    granted = programs.granted_kinds()
+    for directory in directories:
+        for name in _names(directory):
+            path = f"{directory}/{name}"
+            if not os.path.islink(path) and programs.kind(path) not in granted | {"cmd"}:
+                plan.operations.append(Bind("/dev/null", path, ("ro", "nosuid", "nodev", "noexec")))
+
+
+def _first_on_path(path: list[str], name: str) -> str:
+    return next((f"{directory}/{name}" for directory in path if _is_program(f"{directory}/{name}")), "")
+
+
+def _program(pattern: str | list[str]) -> str:
+    if isinstance(pattern, list):
+        return pattern[0]
+    return pattern.removesuffix(":*").split()[0]
+
+
+def _has_wildcard(path: str) -> bool:
+    return any(sign in path for sign in "*?[")
+
+
+def _is_program(path: str) -> bool:
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError):
+        return False
+    return stat.S_ISREG(found.st_mode) and bool(found.st_mode & 0o111)
+
+
+def _identity(path: str) -> tuple[int, int, int]:
+    found = os.lstat(path)
+    return found.st_dev, found.st_ino, stat.S_IFMT(found.st_mode)
+
+
+def _names(directory: str) -> list[str]:
+    try:
+        return sorted(os.listdir(directory))
+    except OSError:
+        return []
+
+
+def _name_glob(text: str) -> Callable[[str], bool]:
+    return segment_matcher(parse_segment(text))

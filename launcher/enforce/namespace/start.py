@@ -1,0 +1,148 @@
+"""In pid 1: forks the process that becomes the job and puts the last confinement on it, in the order that works.
+
+Session and terminal, limits, Landlock, descriptors, seccomp last, then the image.
+"""
+
+from __future__ import annotations
+
+import _signal
+import fcntl
+import os
+import resource
+
+from launcher.enforce.namespace import channel as messages
+from launcher.enforce.namespace.build import step
+from launcher.enforce.namespace.confine import restrict_files
+from launcher.errors import EnforcementError
+from launcher.kernel import filter as seccomp
+from launcher.kernel import libc
+from launcher.kernel.abi import (
+    PR_SET_DUMPABLE,
+    PR_SET_PDEATHSIG,
+    SECCOMP_IOCTL_NOTIF_RECV,
+    SECCOMP_IOCTL_NOTIF_SEND,
+    SECCOMP_USER_NOTIF_FLAG_CONTINUE,
+    SIZEOF_SECCOMP_NOTIF,
+    SIZEOF_SECCOMP_NOTIF_RESP,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+    from launcher.enforce.namespace.channel import Channel
+    from launcher.enforce.namespace.spec import Spec
+
+_TIOCSCTTY = 0x540E
+_CLOSE_RANGE_CLOEXEC = 4
+_UMASK = 0o022
+_SIGNALS_TO_RESET = (_signal.SIGPIPE, _signal.SIGXFSZ, _signal.SIGINT)
+
+
+def start(spec: Spec, control: Channel) -> int:
+    """Starts the job; its process id. Raises EnforcementError where the job could not be confined."""
+    terminal = _open_terminal(control) if not spec.stdio else -1
+    ours, theirs = messages.pair() if spec.exec_once else (None, None)
+    pid = os.fork()
+    if pid == 0:
+        _become(spec, control, terminal, theirs)
+    if terminal >= 0:
+        os.close(terminal)
+    if ours and theirs:
+        theirs.close()
+        _allow_first_exec(ours)
+        ours.close()
+    return pid
+
+
+def _open_terminal(control: Channel) -> int:
+    """A pty of the sandbox's own devpts: TIOCSTI and escape sequences have no way to the caller's terminal."""
+    master = os.open("/dev/ptmx", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+    fcntl.ioctl(master, 0x40045431, (0).to_bytes(4, "little"))  # TIOCSPTLCK: unlock
+    number = int.from_bytes(fcntl.ioctl(master, 0x80045430, bytes(4)), "little")  # TIOCGPTN
+    slave = os.open(f"/dev/pts/{number}", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+    control.send(messages.TERMINAL, (), (master,))
+    os.close(master)
+    return slave
+
+
+def _become(spec: Spec, control: Channel, terminal: int, listener_to: Channel | None) -> NoReturn:
+    try:
+        _confine(spec, terminal)
+        _install_filter(spec, listener_to)
+        _execute(spec, control)
+    except EnforcementError as error:
+        control.send(messages.FAILED, (error.step, error.subject, error.errno, error.hint))
+    except OSError as error:
+        control.send(messages.FAILED, ("start", spec.path, error.errno or 0, str(error)))
+    finally:
+        os._exit(125)
+
+
+def _confine(spec: Spec, terminal: int) -> None:
+    os.setsid()
+    if terminal >= 0:
+        fcntl.ioctl(terminal, _TIOCSCTTY, 0)
+    step("arrange", "the job's descriptors", lambda: _arrange_descriptors(spec, terminal))
+    for number in _SIGNALS_TO_RESET:
+        _signal.signal(number, _signal.SIG_DFL)
+    _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
+    os.umask(_UMASK)
+    libc.prctl(PR_SET_PDEATHSIG, _signal.SIGKILL)
+    step("restrict", "the job's files with Landlock", lambda: restrict_files(spec.landlock_abi, spec.rules))
+    step("enter", spec.cwd, lambda: os.chdir(spec.cwd))
+    libc.prctl(PR_SET_DUMPABLE, 1)
+    for limit, value in spec.rlimits:
+        step("set", f"resource limit {limit} to {value}", lambda limit=limit, value=value: _rlimit(limit, value))  # type: ignore[misc]
+
+
+def _rlimit(limit: int, value: int) -> None:
+    hard = resource.getrlimit(limit)[1]
+    value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+    resource.setrlimit(limit, (value, value))
+
+
+def _arrange_descriptors(spec: Spec, terminal: int) -> None:
+    """0, 1, 2 and what is passed at their numbers; everything else closes when the job's image starts."""
+    stdio = [(fd, number) for number, fd in enumerate(spec.stdio or (terminal,) * 3)]
+    wanted = [*stdio, *spec.passed]
+    moved = [(fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, messages.FIRST_FREE), number) for fd, number in wanted]
+    libc.close_range(3, (1 << 32) - 1, _CLOSE_RANGE_CLOEXEC)
+    for fd, number in moved:
+        os.dup2(fd, number, inheritable=True)
+
+
+def _install_filter(spec: Spec, listener_to: Channel | None) -> None:
+    if not spec.filter:
+        return
+    listener = seccomp.install(spec.filter, listener=spec.exec_once)
+    if listener_to:
+        listener_to.send("listener", (), (listener,))
+        os.close(listener)
+
+
+def _execute(spec: Spec, control: Channel) -> None:
+    arguments = [os.fsencode(argument) for argument in spec.arguments]
+    environment = {os.fsencode(key): os.fsencode(value) for key, value in spec.environment.items()}
+    try:
+        os.execve(spec.path, arguments, environment)
+    except OSError as error:
+        control.send(messages.NOT_STARTED, (error.errno or 0, spec.path))
+
+
+def _allow_first_exec(ours: Channel) -> None:
+    """Answers the first execve, our own, with CONTINUE and closes the listener: every later one gets ENOSYS.
+
+    The caller of the first is single-threaded trusted code, so CONTINUE has no race (seccomp_unotify(2)).
+    """
+    kind, _values, descriptors = ours.receive()
+    if kind != "listener":
+        return
+    listener = descriptors[0]
+    notification = bytearray(SIZEOF_SECCOMP_NOTIF)
+    fcntl.ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, notification)
+    answer = bytearray(SIZEOF_SECCOMP_NOTIF_RESP)
+    answer[0:8] = notification[0:8]
+    answer[20:24] = SECCOMP_USER_NOTIF_FLAG_CONTINUE.to_bytes(4, "little")
+    fcntl.ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND, answer)
+    os.close(listener)
