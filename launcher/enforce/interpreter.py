@@ -1,0 +1,56 @@
+"""The Python interpreter and the library that an ML job runs on, as mounts of its view.
+
+An interpreter below /usr is in view anyway (its program file is added to the covered directory of programs).
+Any other (pyenv, a home directory) is mounted below /opt/mlsandbox, by a descriptor that the launcher opened.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import launcher
+from launcher.enforce.namespace.operations import Bind
+from launcher.enforce.namespace.trees import clone_for
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from launcher.enforce.namespace.operations import Operation
+    from launcher.enforce.namespace.spec import Identity
+
+_HOME = "/opt/mlsandbox"
+LIBRARY = f"{_HOME}/lib"
+_READ_ONLY = ("ro", "nosuid", "nodev", "noexec")
+_RUNNABLE = ("ro", "nosuid", "nodev")
+
+
+class Interpreter:
+    """`path` is the interpreter as the job sees it; `programs` and `mounts` bring it and the library into view."""
+
+    __slots__ = ("mounts", "path", "programs")
+
+    def __init__(self, path: str, programs: tuple[str, ...], mounts: tuple[Operation, ...]) -> None:
+        self.path = path
+        self.programs = programs
+        self.mounts = mounts
+
+    def arguments(self, module: str) -> list[str]:
+        """The argv that runs `launcher.MODULE.main()` isolated: no environment, no user site, nothing of the cwd."""
+        code = f"import sys; sys.path.insert(0, {LIBRARY!r}); from {module} import main; main()"
+        return [self.path, "-I", "-S", "-c", code]
+
+
+def for_job(identity: Identity, *, as_root: bool) -> Interpreter:
+    """The interpreter of this very process, for a sandbox of `identity`. Raises EnforcementError."""
+    package = os.path.dirname(os.path.realpath(launcher.__file__))
+    mounts = [_directory(identity, package, f"{LIBRARY}/launcher", _READ_ONLY, as_root=as_root)]
+    executable = os.path.realpath(sys.executable)
+    if executable.startswith("/usr/"):
+        return Interpreter(executable, (executable,), tuple(mounts))
+    prefix = os.path.realpath(sys.base_prefix)
+    mounts.append(_directory(identity, prefix, f"{_HOME}/python", _RUNNABLE, as_root=as_root))
+    return Interpreter(f"{_HOME}/python/bin/{os.path.basename(executable)}", (), tuple(mounts))
+
+
+def _directory(identity: Identity, source: str, target: str, options: tuple[str, ...], *, as_root: bool) -> Operation:
+    return clone_for(identity, source, target, options) if as_root else Bind(source, target, options)
