@@ -92,14 +92,16 @@ class Prepared:
             rlimits=_rlimits(limits),
             landlock_abi=_landlock_abi(profile),
             filter=self._filter(),
-            exec_once=job.exec_once,
+            exec_once=self._exec_once(),
         )
+
+    def _exec_once(self) -> bool:
+        return bool(self.job.exec_once or self.profile["commands"]["mode"] == "none")
 
     def _filter(self) -> bytes:
         profile = self.profile
-        mode = profile["commands"]["mode"]
         variant = {
-            "exec": "once" if self.job.exec_once or mode == "none" else "allow",
+            "exec": "once" if self._exec_once() else "allow",
             "unix": bool(profile["sockets"]),
             "add": profile["syscalls"]["add"],
         }
@@ -129,7 +131,7 @@ def _landlock_abi(profile: dict[str, Any]) -> int:
         raise EnforcementError(
             "restrict files with",
             f"Landlock ABI {version}",
-            hint=f"the profile needs ABI {minimum}; see `mlsandbox doctor`",
+            hint=f"the profile needs ABI {minimum}",
         )
     return version
 
@@ -166,6 +168,6 @@ def _make_cgroup(job: str, limits: dict[str, int | None], profile: dict[str, Any
         raise EnforcementError(
             "make",
             "a control group",
-            hint="no cgroup is delegated; `--allow-degraded` runs without memory and cpu limits",
+            hint="no cgroup is delegated; --allow-degraded runs without these limits",
         )
     return made

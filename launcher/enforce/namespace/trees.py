@@ -49,7 +49,7 @@ class Tree(Operation):
 
 
 def clone_for(identity: Identity, source: str, target: str, options: Sequence[str]) -> Tree:
-    """A Tree of the directory `source`, root's files in it shown as the job's own. Root only. Raises EnforcementError."""
+    """A Tree of the directory `source`, root's files shown as the job's own. Root only. Raises EnforcementError."""
     try:
         directory = libc.openat2(libc.HERE, source, os.O_PATH | os.O_DIRECTORY, 0, RESOLVE_NO_SYMLINKS)
         try:

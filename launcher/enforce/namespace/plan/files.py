@@ -128,7 +128,7 @@ class Reader:
             self._plan.rules += [Rule(path, landlock.READ_FILE) for path in readable]
 
     def _walk(self, top: str, wants: list[Want]) -> Iterator[tuple[str, tuple[str, int, int, int] | None, bool]]:
-        """Every name below `top` that is granted and not denied: (path, row of BindMany or None for a link, readable)."""
+        """Every granted, not denied name below `top`: (path, row of BindMany or None for a link, readable)."""
         pending = [top]
         while pending:
             directory = pending.pop()

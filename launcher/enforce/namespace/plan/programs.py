@@ -71,7 +71,7 @@ class Programs:
 
 
 def plan_programs(plan: MountPlan, commands: dict[str, Any], extra: list[str]) -> Programs:
-    """Adds the covers and the granted programs. `extra` are files that the launcher itself starts (the ML runtime's)."""
+    """Adds the covers and the granted programs. `extra` are files that the launcher itself starts (ML's)."""
     programs = Programs(commands)
     plan.rules += [Rule(path, landlock.READ_FILE | landlock.EXECUTE, optional=True) for path in _LOADERS]
     if commands["mode"] == "all":

@@ -71,7 +71,7 @@ def _mount(row: dict[str, Any]) -> list[Operation]:
 
 
 def _link_or_mount(text: str, path: str) -> list[Operation]:
-    """/bin is a link into /usr on merged hosts and a directory on others (Debian's usrmerge, systemd's file-hierarchy)."""
+    """/bin is a link into /usr on merged hosts and a directory on others (usrmerge)."""
     if os.path.islink(path) or not os.path.isdir(path):
         real = os.path.normpath(os.path.join(os.path.dirname(path), text))
         return [Symlink(text, path)] if os.path.isdir(real) else []
