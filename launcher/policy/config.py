@@ -1,0 +1,94 @@
+"""The operator's configuration as a value. Read from YAML by `config_document`, from the cache on the launch path."""
+
+from __future__ import annotations
+
+from launcher.capability.limits import Limits
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+# RFC 7518 names; `none` is not among them and cannot be configured.
+ALGORITHMS = ("HS256", "RS256", "ES256", "EdDSA")
+ON_FAILURE = ("refuse", "continue")
+DEFAULT_OPERATORS = "mlsandbox"
+
+
+class Jwt:
+    """How identity tokens are verified. `key` is a public key in PEM, `key_file` the path of a key; one of the two."""
+
+    __slots__ = ("algorithm", "audience", "issuer", "key", "key_file")
+
+    def __init__(
+        self, algorithm: str, *, key: str = "", key_file: str = "", issuer: str = "", audience: str = ""
+    ) -> None:
+        self.algorithm = algorithm
+        self.key = key
+        self.key_file = key_file
+        self.issuer = issuer
+        self.audience = audience
+
+    def to_data(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+    @classmethod
+    def from_data(cls, data: dict[str, Any]) -> Jwt:
+        """The inverse of `to_data`."""
+        return cls(**data)
+
+
+class Config:
+    """`/etc/mlsandbox/config.yaml`; a missing file means the defaults.
+
+    `operators` is the OS group whose members may launch for others; `id_range` is `(first, count)` of the ids that
+    tenants' jobs get, or None; `audit` has `path` and `on_failure` where they were set; `limits` are ceilings for
+    everybody; `disabled_users` may not launch, however they authenticate.
+    """
+
+    __slots__ = ("audit", "digest", "disabled_users", "id_range", "jwt", "limits", "operators")
+
+    def __init__(
+        self,
+        *,
+        operators: str = DEFAULT_OPERATORS,
+        id_range: tuple[int, int] | None = None,
+        jwt: Jwt | None = None,
+        audit: dict[str, str] | None = None,
+        limits: Limits | None = None,
+        disabled_users: tuple[str, ...] = (),
+        digest: str = "",
+    ) -> None:
+        self.operators = operators
+        self.id_range = id_range
+        self.jwt = jwt
+        self.audit = audit or {}
+        self.limits = limits or Limits()
+        self.disabled_users = disabled_users
+        self.digest = digest
+
+    def to_data(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {
+            "operators": self.operators,
+            "id_range": list(self.id_range) if self.id_range else None,
+            "jwt": self.jwt.to_data() if self.jwt else None,
+            "audit": self.audit,
+            "limits": self.limits.to_data(),
+            "disabled_users": list(self.disabled_users),
+            "digest": self.digest,
+        }
+
+    @classmethod
+    def from_data(cls, data: dict[str, Any]) -> Config:
+        """The inverse of `to_data`."""
+        ids = data["id_range"]
+        return cls(
+            operators=data["operators"],
+            id_range=(ids[0], ids[1]) if ids else None,
+            jwt=Jwt.from_data(data["jwt"]) if data["jwt"] else None,
+            audit=data["audit"],
+            limits=Limits.from_data(data["limits"]),
+            disabled_users=tuple(data["disabled_users"]),
+            digest=data["digest"],
+        )

@@ -1,0 +1,159 @@
+"""Documents are read once, by descriptor; in strict mode nobody but a trusted owner can have written them.
+
+Attacks 101 and 102: a policy replaced or made a symlink between check and use, or writable by the tenant, would be
+the tenant's own policy. So each directory on the way is opened relative to the one above without following links,
+judged by `fstat` of the descriptor that is then used, and the bytes come from the descriptor that was judged.
+On the launch path.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from launcher.errors import ConfigurationError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MAX_BYTES = 1 << 20
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+
+
+class Reader:
+    """Reads documents. `strict`: refuse what others than root (or this process's own uid) could have written."""
+
+    __slots__ = ("_flags", "owners", "strict")
+
+    def __init__(self, *, strict: bool) -> None:
+        self.strict = strict
+        # A plain user's own files may be links into a dotfiles repository; nobody else is protected by them.
+        self._flags = _FILE | os.O_NOFOLLOW if strict else _FILE
+        # The operator's own documents are his; whom he launches for is somebody else and owns none of these.
+        self.owners = (0, os.geteuid())
+
+    def names(self, directory: str) -> list[str]:
+        """The names in `directory`, sorted; none when it does not exist. Raises ConfigurationError."""
+        descriptor = self.open_directory(directory)
+        if descriptor < 0:
+            return []
+        try:
+            return sorted(os.listdir(descriptor))
+        finally:
+            os.close(descriptor)
+
+    def read(self, path: str) -> tuple[bytes, os.stat_result] | None:
+        """The bytes of a regular file and the stat of the descriptor they came from; None when there is none.
+
+        Raises ConfigurationError when it may not be used, or is larger than 1 MiB.
+        """
+        parent = self.open_directory(os.path.dirname(path))
+        if parent < 0:
+            return None
+        try:
+            descriptor = self._open(os.path.basename(path), parent, path, self._flags)
+        finally:
+            os.close(parent)
+        if descriptor < 0:
+            return None
+        try:
+            status = os.fstat(descriptor)
+            self._judge(status, path, directory=False, child_trusted=False)
+            return _bytes(descriptor, path), status
+        finally:
+            os.close(descriptor)
+
+    def check(self, path: str) -> None:
+        """Judges a file that another library will open by name, and the way to it; it need not exist."""
+        parent = self.open_directory(os.path.dirname(path))
+        if parent < 0:
+            return
+        try:
+            descriptor = self._open(os.path.basename(path), parent, path, self._flags)
+        finally:
+            os.close(parent)
+        if descriptor >= 0:
+            try:
+                self._judge(os.fstat(descriptor), path, directory=False, child_trusted=False)
+            finally:
+                os.close(descriptor)
+
+    def open_directory(self, path: str) -> int:
+        """A descriptor of a directory, or -1 when it does not exist. The caller closes it."""
+        if not self.strict:
+            return self._open(path, None, path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        return self._walk(path)
+
+    def _walk(self, path: str) -> int:
+        here, descriptor = "/", os.open("/", _DIRECTORY)
+        for part in [part for part in path.split("/") if part]:
+            above = os.fstat(descriptor)
+            reached = f"{here.rstrip('/')}/{part}"
+            try:
+                following = self._open(part, descriptor, reached, _DIRECTORY)
+                if following < 0:
+                    return -1
+                self._judge(above, here, directory=True, child_trusted=os.fstat(following).st_uid in self.owners)
+            finally:
+                os.close(descriptor)
+            here, descriptor = reached, following
+        try:
+            self._judge(os.fstat(descriptor), here, directory=True, child_trusted=False)
+        except ConfigurationError:
+            os.close(descriptor)
+            raise
+        return descriptor
+
+    def _open(self, name: str, parent: int | None, path: str, flags: int) -> int:
+        try:
+            return os.open(name, flags, dir_fd=parent)
+        except FileNotFoundError:
+            return -1
+        except OSError as error:
+            raise self._unopened(error, path, parent) from None
+
+    def _unopened(self, error: OSError, path: str, parent: int | None) -> ConfigurationError:
+        if parent is not None and os.path.islink(path):
+            return ConfigurationError(
+                f"{path} is a symbolic link, which could be pointed elsewhere",
+                hint="replace it by the file or directory itself",
+            )
+        return ConfigurationError(f"cannot open {path}: {os.strerror(error.errno or 0)}")
+
+    def _judge(self, status: os.stat_result, path: str, *, directory: bool, child_trusted: bool) -> None:
+        if not directory and not stat.S_ISREG(status.st_mode):
+            raise ConfigurationError(f"{path} is not a regular file")
+        if not self.strict:
+            return
+        if status.st_uid not in self.owners:
+            raise _untrusted(path, f"belongs to uid {status.st_uid}", f"chown root: {path}")
+        if status.st_mode & 0o022 and not (directory and child_trusted and status.st_mode & stat.S_ISVTX):
+            # In a sticky directory (/tmp) others cannot rename or remove what a trusted owner has there.
+            raise _untrusted(
+                path, f"can be written by others (mode {status.st_mode & 0o7777:04o})", f"chmod go-w {path}"
+            )
+
+
+def _untrusted(path: str, why: str, fix: str) -> ConfigurationError:
+    return ConfigurationError(f"{path} {why}: whoever can write it could grant himself anything", hint=f"run: {fix}")
+
+
+def _bytes(descriptor: int, path: str) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    while chunk := os.read(descriptor, 1 << 16):
+        size += len(chunk)
+        if size > MAX_BYTES:
+            raise ConfigurationError(f"{path} is larger than {MAX_BYTES} bytes")
+        parts.append(chunk)
+    return b"".join(parts)
+
+
+def ancestors(path: str) -> Iterator[str]:
+    """The directories above `path`, outermost first."""
+    parts = [part for part in path.split("/") if part][:-1]
+    yield "/"
+    for count in range(1, len(parts) + 1):
+        yield "/" + "/".join(parts[:count])
