@@ -65,19 +65,20 @@ def redacted_text(text: str) -> str:
     """`text` with secrets replaced: `--token=V`, `KEY=V`, `Header: V`, `scheme://user:pw@host`, `?key=V`, tokens."""
     if _is_token(text):
         return REDACTED
-    if "://" in text:
-        text = _address(text)
     for separator in ("=", ":"):
         key, found, value = text.partition(separator)
         name = key.lstrip("-").rpartition(" ")[2]
         if found and value and is_secret_key(name) and not _is_address(key, separator, value):
             return key + separator + REDACTED
-    return _phrase(text) if " " in text else text
+    return _phrase(text)
 
 
 def _is_address(key: str, separator: str, value: str) -> bool:
-    """`token.example.com:443`, `auth:443`, `auth://host`: no header, whose name has no dot and value is no port."""
-    return separator == ":" and ("." in key or value.isdigit() or value.startswith("//"))
+    """`token.example.com:443`, `auth:443`, `auth://host`: no header, whose name has no dot and value is no port.
+
+    What stands behind `://` is judged by the parts of the address.
+    """
+    return "://" in key or (separator == ":" and ("." in key or value.isdigit() or value.startswith("//")))
 
 
 def _member(key: object, value: object) -> object:
@@ -100,12 +101,14 @@ def _words(words: list[object] | tuple[object, ...]) -> list[object]:
 
 
 def _phrase(text: str) -> str:
-    """A text of several words: `Bearer V`, and tokens standing alone."""
+    """The words of a text: addresses, `Bearer V`, and tokens standing alone."""
     words = text.split(" ")
     for index, word in enumerate(words):
         after_scheme = index > 0 and words[index - 1].lower() in SCHEMES_OF_AUTHORIZATION
         if _is_token(word) or (after_scheme and len(word) >= 8):
             words[index] = REDACTED
+        elif "://" in word:
+            words[index] = _address(word)
     return " ".join(words)
 
 
