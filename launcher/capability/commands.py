@@ -31,12 +31,13 @@ class CommandPattern:
     literal.
     """
 
-    __slots__ = ("arguments", "every", "final_any", "path", "program", "scope", "tokens")
+    __slots__ = ("arguments", "every", "final_any", "path", "program", "scope", "text", "tokens")
 
     def __init__(self, tokens: tuple[str, ...], final_any: bool, scope: Scope, *, exact: bool = False) -> None:
         self.tokens = tokens
         self.final_any = final_any
         self.scope = scope
+        self.text = " ".join(tokens) + (":*" if final_any and len(tokens) > 1 else "")
         self.arguments = tokens[1:]
         self.every = tokens[0] == "*" and not exact
         self.path = PathPattern(tokens[0], scope, exact=exact) if "/" in tokens[0] else None

@@ -69,11 +69,12 @@ class HostPattern:
     """One host pattern, then optionally `:port` and `/path`: a name, `*.name` (the domain and all below), one `*`
     label in the middle, `*` (every name), an address or a CIDR.
 
-    `host` is canonical; `port` None where the grant's ports or the scheme's default apply; `path` "" for every path.
+    `host` is canonical; `port` None where the grant's ports or the scheme's default apply; `path` "" for every path,
+    else `paths` is its parsed form.
     `block` is the address range of a literal or CIDR, else None. Raises DocumentError.
     """
 
-    __slots__ = ("_head", "_paths", "_tail", "block", "host", "path", "port", "text")
+    __slots__ = ("_head", "_tail", "block", "host", "path", "paths", "port", "text")
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -81,7 +82,7 @@ class HostPattern:
         self.block: Block | None
         host, self.port, self.path = self._split(text)
         self.host = _canonical_pattern(host, text) if self.block is None else host
-        self._paths = Segments(parse_url_path(self.path, text)) if self.path else None
+        self.paths = Segments(parse_url_path(self.path, text)) if self.path else None
         head, star, tail = self.host.partition("*")
         # A name that ends in the tail, and begins with the head, has one label between (`api.*.x`) or any (`*.x`).
         self._head, self._tail = (head, tail) if star else ("", "")
@@ -126,9 +127,9 @@ class HostPattern:
 
     def matches_path(self, path: str | None) -> bool:
         """Whether the URL path (normalised, without query) is covered; None is a path that nobody knows."""
-        if self._paths is None:
+        if self.paths is None:
             return True
-        return path is not None and path.startswith("/") and self._paths.match(path[1:].split("/"))
+        return path is not None and path.startswith("/") and self.paths.match(path[1:].split("/"))
 
     def __repr__(self) -> str:
         return f"HostPattern({self.text!r})"

@@ -1,0 +1,213 @@
+"""Language inclusion with a shortest counter-example: breadth first over symbol classes, pruned by antichains.
+
+The question is "is every word of the need covered by the grants, none of them denied?". One state of the need is
+followed at a time against the set of rule states that the same word reaches; a pair that another pair makes redundant
+(fewer grants reached, no fewer denies) is not followed. De Wulf, Doyen, Henzinger, Raskin: "Antichains", CAV 2006.
+"""
+
+from __future__ import annotations
+
+from launcher.capability.glob import holds
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from launcher.capability.automaton import Automaton, Charset
+
+# What a rule does to a word that it accepts.
+GRANT = "grant"  # covers it
+VIEW_GRANT = "view grant"  # covers it when it is in the view: a pattern with a leading `**`
+EXEMPT = "exempt"  # takes it out of the question: the base profile's view
+VIEW_EXEMPT = "view exempt"
+DENY = "deny"  # uncovers it
+VIEW = "view"  # puts it in the view
+ROLES = (GRANT, VIEW_GRANT, EXEMPT, VIEW_EXEMPT, DENY, VIEW)
+
+# Deciding inclusion is PSPACE-complete: `*a????????????` has to remember which of the last letters was an `a`. What
+# takes more transitions than this (about a second) is answered with "not contained"; real policies take thousands.
+MOST_TRANSITIONS = 300_000
+# Which characters an example is made of, the most readable first.
+READABLE = "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_-.,+=@ "
+
+
+class TooComplexError(Exception):
+    """The comparison passed its bound: treat it as not contained."""
+
+
+class Classes:
+    """The code points in groups that no charset of the question tells apart, and a readable member of each."""
+
+    __slots__ = ("_masks", "members")
+
+    def __init__(self, charsets: set[Charset]) -> None:
+        edges = {low for charset in charsets for low, _ in charset} | {
+            high + 1 for charset in charsets for _, high in charset
+        }
+        groups: dict[tuple[Charset, ...], list[int]] = {}
+        known = list(charsets)
+        for low in sorted(edges):
+            signature = tuple([charset for charset in known if holds(charset, low)])
+            if signature:
+                groups.setdefault(signature, []).append(low)
+        # An elementary interval begins at `low`; which READABLE characters lie in it is asked of the charsets.
+        readable: dict[tuple[Charset, ...], str] = {}
+        for char in reversed(READABLE):
+            readable[tuple([charset for charset in known if holds(charset, ord(char))])] = char
+        named = [(readable.get(signature, chr(lows[0])), signature) for signature, lows in groups.items()]
+        named.sort(key=lambda pair: (READABLE.find(pair[0]) % (len(READABLE) + 1), pair[0]))
+        self.members = [char for char, _ in named]
+        self._masks: dict[Charset, int] = dict.fromkeys(charsets, 0)
+        for at, (_, signature) in enumerate(named):
+            for charset in signature:
+                self._masks[charset] |= 1 << at
+
+    def mask(self, charset: Charset) -> int:
+        """The classes inside the charset, one bit each."""
+        return self._masks[charset]
+
+
+class Rules:
+    """All rules as one automaton whose sets of states are the bits of a number."""
+
+    __slots__ = ("_after", "_classes", "_edges", "_memo", "accepting", "start", "states")
+
+    def __init__(self, rules: list[tuple[Automaton, str]], classes: Classes) -> None:
+        self._classes = classes
+        self._edges: list[list[tuple[int, int]]] = []
+        self._memo: dict[tuple[int, int], int] = {}
+        self.start = 0
+        self.accepting = dict.fromkeys(ROLES, 0)
+        self.states = dict.fromkeys(ROLES, 0)
+        for automaton, role in rules:
+            self._add(automaton, role)
+
+    def _add(self, automaton: Automaton, role: str) -> None:
+        offset = len(self._edges)
+        closed = [_bits(automaton.closure(state), offset) for state in range(len(automaton.edges))]
+        for edges in automaton.edges:
+            self._edges.append([(self._classes.mask(charset), closed[target]) for charset, target in edges])
+        self.start |= closed[0]
+        self.accepting[role] |= _bits(automaton.accepting, offset)
+        self.states[role] |= ((1 << len(automaton.edges)) - 1) << offset
+
+    def after(self, states: int, symbol: int) -> int:
+        """The states reached from `states` by a character of class `symbol`."""
+        key = (states, symbol)
+        found = self._memo.get(key)
+        if found is None:
+            found = 0
+            rest = states
+            while rest:
+                low = rest & -rest
+                rest ^= low
+                for mask, targets in self._edges[low.bit_length() - 1]:
+                    if mask >> symbol & 1:
+                        found |= targets
+            self._memo[key] = found
+        return found
+
+    def uncovered(self, states: int, *, in_view: bool) -> bool:
+        """Whether a word of the need that reaches `states` is a counter-example. `in_view`: the need is of the view."""
+        reached = {role for role, mask in self.accepting.items() if states & mask}
+        if in_view and VIEW not in reached:
+            return False
+        viewed = VIEW in reached
+        if EXEMPT in reached or (viewed and VIEW_EXEMPT in reached):
+            return False
+        return DENY in reached or not (GRANT in reached or (viewed and VIEW_GRANT in reached))
+
+
+def _bits(states: set[int], offset: int) -> int:
+    found = 0
+    for state in states:
+        found |= 1 << (state + offset)
+    return found
+
+
+def counterexample(
+    need: Automaton, domain: Automaton, rules: list[tuple[Automaton, str]], *, in_view: bool = False
+) -> str | None:
+    """A shortest word of the need, inside the domain, that the rules do not cover; None when there is none.
+
+    Raises TooComplexError when the bound is passed.
+    """
+    automata = [need, domain, *[automaton for automaton, _ in rules]]
+    classes = Classes({charset for one in automata for edges in one.edges for charset, _ in edges})
+    return _Search(need, domain, Rules(rules, classes), classes, in_view=in_view).run()
+
+
+class _Search:
+    """One breadth-first walk. A node is a state of the need, one of the domain, and a set of rule states."""
+
+    __slots__ = ("_best", "_classes", "_domain", "_in_view", "_kept", "_need", "_nodes", "_rules", "_worse")
+
+    def __init__(self, need: Automaton, domain: Automaton, rules: Rules, classes: Classes, *, in_view: bool) -> None:
+        self._need = need
+        self._domain = domain
+        self._rules = rules
+        self._classes = classes
+        self._in_view = in_view
+        # More of these is worse for containment, of the others fewer; the view's must be equal when the need is of it.
+        self._worse = rules.states[DENY]
+        self._kept = rules.states[VIEW] if in_view else 0
+        self._best: dict[tuple[int, int], list[int]] = {}
+        # (need state, domain state, rule states, parent node, symbol)
+        self._nodes: list[tuple[int, int, int, int, int]] = []
+
+    def run(self) -> str | None:
+        for state in sorted(self._need.closure(0)):
+            self._push(state, 0, self._rules.start, -1, -1)
+        at = 0
+        transitions = 0
+        while at < len(self._nodes):
+            state, place, reached, _, _ = self._nodes[at]
+            if self._is_example(state, place, reached):
+                return self._word(at)
+            for symbol, targets, following in self._moves(state, place):
+                transitions += 1
+                after = self._rules.after(reached, symbol)
+                for target in targets:
+                    self._push(target, following, after, at, symbol)
+            if transitions > MOST_TRANSITIONS:
+                raise TooComplexError
+            at += 1
+        return None
+
+    def _is_example(self, state: int, place: int, reached: int) -> bool:
+        if state not in self._need.accepting or place not in self._domain.accepting:
+            return False
+        return self._rules.uncovered(reached, in_view=self._in_view)
+
+    def _moves(self, state: int, place: int) -> list[tuple[int, set[int], int]]:
+        """(symbol, need states, domain state) for each class that both can read, the most readable first."""
+        classes = self._classes
+        moves: list[tuple[int, set[int], int]] = []
+        edges = [(classes.mask(charset), target) for charset, target in self._need.edges[state]]
+        allowed = [(classes.mask(charset), target) for charset, target in self._domain.edges[place]]
+        for symbol in range(len(classes.members)):
+            following = [target for mask, target in allowed if mask >> symbol & 1]
+            targets = {one for mask, target in edges if mask >> symbol & 1 for one in self._need.closure(target)}
+            if following and targets:
+                moves.append((symbol, targets, following[0]))
+        return moves
+
+    def _push(self, state: int, place: int, reached: int, parent: int, symbol: int) -> None:
+        antichain = self._best.setdefault((state, place), [])
+        if any(self._subsumes(other, reached) for other in antichain):
+            return
+        antichain[:] = [other for other in antichain if not self._subsumes(reached, other)]
+        antichain.append(reached)
+        self._nodes.append((state, place, reached, parent, symbol))
+
+    def _subsumes(self, worse: int, better: int) -> bool:
+        """Whether every counter-example from `better` is one from `worse`."""
+        plain = ~(self._worse | self._kept)
+        return not worse & ~better & plain and not better & ~worse & self._worse and not (worse ^ better) & self._kept
+
+    def _word(self, at: int) -> str:
+        letters: list[str] = []
+        while at >= 0:
+            _, _, _, parent, symbol = self._nodes[at]
+            if symbol >= 0:
+                letters.append(self._classes.members[symbol])
+            at = parent
+        return "".join(reversed(letters))
