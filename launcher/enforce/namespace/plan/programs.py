@@ -42,12 +42,17 @@ class Programs:
     def resolve(self, name: str) -> str:
         """The canonical file that `name` means on the trusted path, or ""."""
         if "/" in name:
-            real = str(os.path.realpath(name))
+            real: str = os.path.realpath(name)
             return real if _is_program(real) else ""
         for directory in self.path:
             if _is_program(f"{directory}/{name}"):
-                return str(os.path.realpath(f"{directory}/{name}"))
+                return os.path.realpath(f"{directory}/{name}")
         return ""
+
+    def resolved(self) -> dict[str, str]:
+        """The granted bare names and the canonical files that they mean on the trusted path."""
+        names = {_program(rule["pattern"]) for rule in self._commands["rules"]}
+        return {name: file for name in sorted(names) if "/" not in name and (file := self.resolve(name))}
 
     def kind(self, path: str) -> str:
         """`sh`, `js` or `py` for an interpreter by its file's name, else `cmd`."""

@@ -1,0 +1,198 @@
+"""From a request to a decided launch: who, under which policies, with which profile. Starts nothing.
+
+identify -> collect policies -> merge -> read declarations -> declared within granted? -> compile (design section 3).
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from launcher.capability.limits import TABLE, Limits
+from launcher.capability.scope import Scope
+from launcher.compile.base import BaseProfile
+from launcher.compile.compiler import compile_profile
+from launcher.compile.options import Options
+from launcher.errors import ConfigurationError, RefusedError, UsageError
+from launcher.identity import token_file
+from launcher.identity.acting import resolve
+from launcher.identity.registry import default_providers
+from launcher.kernel import features as host
+from launcher.policy import cache
+from launcher.policy.merge import base_handle, merge
+from launcher.policy.paths import Locations
+from launcher.service.host_ids import identity_of
+from launcher.service.request import ML_SUFFIX, check_ownership, find_workspace, read_program
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from launcher.capability.permissions import Permissions
+    from launcher.compile.profile import Profile
+    from launcher.enforce.namespace.spec import Identity
+    from launcher.identity.acting import Acting
+    from launcher.kernel.features import Features
+    from launcher.policy.cache import Snapshot
+    from launcher.policy.merge import Merged
+    from launcher.service.declarations import Declared
+    from launcher.service.request import Request
+
+_SUPPORTS: tuple[str, ...] = ()
+
+
+class Asked:
+    """Who asks, for whom, and what is configured for them. `snapshot` is strict when it is for somebody else."""
+
+    __slots__ = ("acting", "identity", "locations", "request", "snapshot", "workspace")
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+        self.locations = Locations.find(request.root)
+        snapshot = cache.load(self.locations)
+        self.acting: Acting = identify(request, snapshot, self.locations)
+        if self.acting.for_somebody_else:
+            snapshot = cache.load(self.locations, strict=True)
+        self.snapshot: Snapshot = snapshot
+        self.identity: Identity = identity_of(self.acting.user, self.locations, snapshot.config.id_range)
+        self.workspace = find_workspace(request)
+
+
+class Decided:
+    """A launch that may be made: `profile` is what will be enforced, `source` the ML program's bytes or None."""
+
+    __slots__ = ("asked", "declared", "features", "merged", "profile", "source")
+
+    def __init__(self, asked: Asked) -> None:
+        self.asked = asked
+        self.features: Features = host.fast(asked.locations.cache)
+        self.merged: Merged = _merge(asked)
+        self.source = read_program(asked.request) if asked.request.program else None
+        self.declared: Declared | None = _declarations(asked, self.source, self.features)
+        if self.declared:
+            refuse_errors(self.declared)
+            refuse_shortfalls(self.merged.permissions, self.declared)
+        self.profile: Profile = _compile(asked, self.merged, self.declared, self.features)
+
+
+def identify(request: Request, snapshot: Snapshot, locations: Locations) -> Acting:
+    """Who asks: by the token that was given, else by the one that `login` stored, else by the operating system."""
+    providers = default_providers(snapshot.config)
+    token = request.token or (token_file.load(locations.token) if snapshot.config.jwt else "")
+    caller = providers.authenticate("jwt", token=token) if token else providers.authenticate("os")
+    return resolve(caller, request.user, snapshot.config)
+
+
+def _merge(asked: Asked) -> Merged:
+    policies = asked.snapshot.policies_for(asked.acting.user)
+    user = asked.acting.user
+    scope = Scope(os.path.realpath(user.home), asked.workspace)
+    if not policies:
+        raise RefusedError(
+            f"no policy applies to {user.name}",
+            hint=f"an administrator can run: mlsandbox admin grant POLICY --user {user.name}",
+        )
+    base = base_data(asked.snapshot, base_handle(policies))
+    merged = merge(policies, scope, base=base, ceilings=asked.snapshot.config.limits, now=time.time())
+    if asked.acting.for_somebody_else:
+        check_ownership(asked.workspace, user.uid, _names_workspace(merged, asked.workspace))
+    return merged
+
+
+def _names_workspace(merged: Merged, workspace: str) -> bool:
+    below = workspace.rstrip("/") + "/"
+    patterns = [
+        pattern for grant in merged.permissions.grants if grant.type in {"file", "path"} for pattern in grant.patterns
+    ]
+    return any(isinstance(text, str) and (text.startswith(below) or text == workspace) for text in patterns)
+
+
+def base_data(snapshot: Snapshot, handle: str) -> dict[str, Any]:
+    """The base profile `handle`. Raises ConfigurationError with the nearest name."""
+    bases = snapshot.bases
+    if handle not in bases:
+        from launcher.capability.suggest import suggest
+
+        nearest = suggest(handle, list(bases))
+        hint = f"did you mean {nearest!r}?" if nearest else f"there are: {', '.join(sorted(bases))}"
+        raise ConfigurationError(f"there is no base profile {handle!r}", hint=hint)
+    return bases[handle]
+
+
+def _declarations(asked: Asked, source: bytes | None, features: Features) -> Declared | None:
+    if source is not None:
+        from launcher.service.declarations import Reader, read_source
+
+        base = base_data(asked.snapshot, "parser")
+        reader = Reader(asked.acting.user, asked.identity, base, features, asked.locations.cache)
+        return read_source(source, asked.request.program, reader)
+    from launcher.service.request import MANIFEST
+
+    path = f"{asked.workspace}/{MANIFEST}"
+    if os.path.lexists(path):
+        from launcher.service.manifest import read_manifest
+
+        return read_manifest(path)
+    return None
+
+
+def refuse_errors(declared: Declared) -> None:
+    """Raises DocumentError with the first error of the source; the others follow in its hint."""
+    errors = [item for item in declared.diagnostics if item.get("severity", "error") == "error"]
+    if errors:
+        from launcher.errors import DocumentError
+
+        texts = [str(item.get("text") or item.get("message")) for item in errors]
+        raise DocumentError("the program has errors\n" + "\n".join(texts), hint="nothing was run")
+
+
+def refuse_shortfalls(permissions: Permissions, declared: Declared) -> None:
+    """Raises RefusedError when more is declared than granted, with an example for each difference."""
+    shortfalls = permissions.shortfalls(declared.needs)
+    if not shortfalls:
+        return
+    lines = []
+    for shortfall in shortfalls:
+        need = shortfall.need
+        example = f", for example {shortfall.example}" if shortfall.example else ""
+        lines.append(
+            f"  {need.type}.{shortfall.operation} {shortfall.pattern} ({need.place}): {shortfall.reason}{example}"
+        )
+    raise RefusedError(
+        "the job declares more than is granted:\n" + "\n".join(lines),
+        hint="declare less, or ask an administrator to grant it; `mlsandbox explain` shows what is granted",
+    )
+
+
+def _compile(asked: Asked, merged: Merged, declared: Declared | None, features: Features) -> Profile:
+    request = asked.request
+    base = BaseProfile(base_data(asked.snapshot, merged.base))
+    options = Options(
+        asked.workspace,
+        declared=declared.needs if declared else None,
+        limits=command_line_limits(request.limits),
+        environment=tuple(request.environment),
+        supports=_SUPPORTS,
+        allow_degraded=request.allow_degraded,
+        now=int(time.time()),
+    )
+    return compile_profile(merged, asked.acting.user, base, features, options)
+
+
+def command_line_limits(texts: Mapping[str, str]) -> Limits:
+    """Limits from the command line. Raises UsageError."""
+    values = {}
+    for name, text in texts.items():
+        if name not in TABLE:
+            raise UsageError(f"unknown limit {name!r}")
+        try:
+            values[name] = Limits.parse(name, text)
+        except ConfigurationError as error:
+            raise UsageError(f"--{name.replace('_', '-')}: {error.message}", hint=error.hint) from error
+    return Limits(**values)
+
+
+def is_program(word: str) -> bool:
+    """Whether a word of the command line is an ML program rather than a command."""
+    return word.endswith(ML_SUFFIX)

@@ -1,0 +1,153 @@
+"""What a job says that it needs, read by a process that has nothing: its source and manifest are the attacker's.
+
+The reader is a job like any other, under the base profile `parser` (no grants, tight limits); its answer is one JSON
+object, bounded, and every value in it is checked before it is believed.
+"""
+
+from __future__ import annotations
+
+import os
+
+from launcher.capability.grant import Grant, Place
+from launcher.capability.limits import Limits
+from launcher.capability.permissions import Permissions
+from launcher.capability.scope import Scope
+from launcher.errors import DocumentError, SandboxError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from launcher.enforce.namespace.spec import Identity
+    from launcher.identity.user import User
+
+_LARGEST_ANSWER = 1 << 20
+_READER = "launcher.runtime.parse_main"
+_POLICY = "declared"
+
+
+class Declared:
+    """`needs` as grants, and the diagnostics (data of launcher.language.diagnostics) of the source."""
+
+    __slots__ = ("diagnostics", "needs")
+
+    def __init__(self, needs: list[Grant], diagnostics: list[dict[str, Any]]) -> None:
+        self.needs = needs
+        self.diagnostics = diagnostics
+
+
+def read_source(source: bytes, name: str, reader: Reader) -> Declared:
+    """The declarations of the ML `source`. Raises DocumentError when the reader's answer is none."""
+    answer = _object(reader.run(_READER, source, name), name)
+    needs = answer.get("needs", [])
+    diagnostics = answer.get("diagnostics", [])
+    if not isinstance(needs, list) or not isinstance(diagnostics, list):
+        raise DocumentError("the reader of declarations gave no lists", place=name)
+    return Declared([_need(item, name) for item in needs], [item for item in diagnostics if isinstance(item, dict)])
+
+
+def _object(data: bytes, name: str) -> dict[str, Any]:
+    import json
+
+    try:
+        answer = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise DocumentError(f"the declarations cannot be read: {error}", place=name) from error
+    if not isinstance(answer, dict):
+        raise DocumentError("the declarations are no object", place=name)
+    return answer
+
+
+def _need(item: object, name: str) -> Grant:
+    """One declared need, every part checked: the reader may have been taken over by what it read."""
+    if not isinstance(item, dict):
+        raise DocumentError("a declaration is no object", place=name)
+    operations, patterns = item.get("operations"), item.get("patterns")
+    if not _texts(operations) or not _texts(patterns) or not isinstance(item.get("type"), str):
+        raise DocumentError("a declaration has no type, operations and patterns", place=name)
+    place = Place(name, *[value if isinstance(value, int) else 0 for value in (item.get("line"), item.get("column"))])
+    try:
+        return Grant(str(item["type"]), tuple(operations or ()), tuple(patterns or ()), policy=_POLICY, place=place)
+    except SandboxError as error:
+        raise DocumentError(error.message, hint=error.hint, place=str(place)) from error
+
+
+def _texts(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+
+
+class Reader:
+    """Runs a reading program in an empty sandbox of `identity`."""
+
+    __slots__ = ("_base", "_cache", "_features", "_identity", "_switch", "_user")
+
+    def __init__(self, user: User, identity: Identity, base: dict[str, Any], features: Any, cache: str) -> None:
+        self._user = user
+        self._identity = identity
+        self._base = base
+        self._features = features
+        self._cache = cache
+        self._switch = os.geteuid() == 0
+
+    def run(self, module: str, source: bytes, name: str) -> bytes:
+        """What `module`.main() prints, reading `source` on descriptor 3. Raises DocumentError, EnforcementError."""
+        from launcher.enforce import interpreter
+        from launcher.enforce.job import Job
+        from launcher.enforce.namespace.backend import Prepared, run
+        from launcher.enforce.result import Result
+
+        python = interpreter.for_job(self._identity, as_root=self._switch)
+        job = Job(f"reader-{os.getpid()}", self._identity, python.path, [*python.arguments(module), name])
+        job.switch_ids = self._switch
+        job.programs, job.mounts = python.programs, python.mounts
+        job.exec_once = True
+        given = _memory(source)
+        answer, complaints = _memory(b""), _memory(b"")
+        nothing = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+        job.stdio = (nothing, answer, complaints)
+        job.passed = ((given, 3),)
+        result = Result(job.id, "")
+        try:
+            run(Prepared(self._profile(), job, self._cache), result, lambda: None)
+            if result.exit_code != 0:
+                raise DocumentError(
+                    f"the program could not be read ({_reason(result, complaints)})",
+                    hint="it may be too large or too deeply nested",
+                    place=name,
+                )
+            return os.pread(answer, _LARGEST_ANSWER, 0)
+        finally:
+            for fd in (given, answer, complaints, nothing):
+                os.close(fd)
+
+    def _profile(self) -> dict[str, Any]:
+        from launcher.compile.base import BaseProfile
+        from launcher.compile.compiler import compile_profile
+        from launcher.compile.options import Options
+        from launcher.policy.merge import Merged
+
+        scope = Scope(self._user.home, "/tmp")  # noqa: S108  the sandbox's own, where nothing is
+        nothing = Merged(
+            Permissions((), (), Limits(), scope),
+            base="parser",
+            run_with="granted",
+            commit="always",
+            limits=Limits(),
+            policies=(),
+        )
+        # What the reader's host cannot limit is limited by rlimits and the wall clock: it holds no grant to abuse.
+        options = Options("/tmp", allow_degraded=True)  # noqa: S108
+        return compile_profile(nothing, self._user, BaseProfile(self._base), self._features, options).data
+
+
+def _memory(data: bytes) -> int:
+    fd = os.memfd_create("mlsandbox", os.MFD_CLOEXEC)
+    os.write(fd, data)
+    os.lseek(fd, 0, os.SEEK_SET)
+    return fd
+
+
+def _reason(result: Any, complaints: int) -> str:
+    said = os.pread(complaints, 2000, 0).decode("utf-8", "replace").strip().splitlines()
+    ended = f"limit {result.limit}" if result.limit else f"exit status {result.exit_code}"
+    return f"{ended}: {said[-1]}" if said else ended

@@ -1,0 +1,169 @@
+"""Making a decided launch: plan, audit, run, commit, report. The launcher that runs as the caller (embedded mode).
+
+The record of the launch is on disk before the job's image starts; where it cannot be written nothing is run, unless
+the configuration says otherwise.
+"""
+
+from __future__ import annotations
+
+import os
+
+from launcher.audit.event import ALLOWED, DENIED, event
+from launcher.audit.log import AuditLog
+from launcher.enforce.job import Job
+from launcher.enforce.namespace.backend import Prepared, run
+from launcher.enforce.result import Result
+from launcher.errors import NotFoundError, RefusedError, SandboxError
+from launcher.service.deciding import Asked, Decided
+from launcher.service.environment import job_environment
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from launcher.service.request import Request
+
+_JOB_ID_BYTES = 8
+
+
+class Launch:
+    """One launch, decided and planned; `run` makes it. The plan is what `--dry-run` prints, and what is executed."""
+
+    __slots__ = ("_log", "_ml", "decided", "id", "job", "prepared")
+
+    def __init__(self, request: Request) -> None:
+        self.id = os.urandom(_JOB_ID_BYTES).hex()
+        asked = Asked(request)
+        self._log = AuditLog(asked.locations, asked.snapshot.config)
+        self._ml: MlProgram | None = None
+        try:
+            self.decided = Decided(asked)
+            self.job = self._job()
+            self.prepared = Prepared(self.decided.profile.data, self.job, asked.locations.cache)
+            if not request.program:
+                self._resolve_command()
+        except SandboxError as error:
+            self._record_refusal(asked, error)
+            raise
+
+    def _job(self) -> Job:
+        asked = self.decided.asked
+        request = asked.request
+        job = Job(self.id, asked.identity, "", request.command)
+        job.switch_ids = os.geteuid() == 0
+        job.stdio = request.stdio
+        job.terminal = request.terminal
+        job.environment = job_environment(self.decided.profile.data, request.environment)
+        if request.program:
+            from launcher.service.ml import MlProgram
+
+            self._ml = MlProgram(self.decided)
+            self._ml.fill(job)
+        return job
+
+    def _resolve_command(self) -> None:
+        """The image that the command names, held against the permissions. Raises NotFoundError, RefusedError."""
+        command = list(self.job.arguments)
+        if not command or "\0" in command[0]:
+            raise RefusedError("there is no command to run", hint="mlsandbox launch -- CMD [ARGS]")
+        programs = self.prepared.programs
+        name = command[0] if "/" not in command[0] else os.path.join(self.decided.asked.workspace, command[0])
+        path = programs.resolve(name)
+        if not path:
+            raise NotFoundError(
+                f"{command[0]}: command not found", hint=f"the trusted path is {':'.join(programs.path)}"
+            )
+        kind = programs.kind(path)
+        decision = self.permissions.decide(kind, "execute", command, file=path, programs=programs.resolved())
+        if not decision.allowed:
+            word = f"`{kind}: true`" if kind != "cmd" else f"`cmd: [{os.path.basename(command[0])}]`"
+            raise RefusedError(
+                f"{' '.join(command)[:200]!r} may not be run: {decision.reason}",
+                hint=f"ask an administrator for {word}",
+                place=str(decision.deciders[0].place) if decision.deciders else "",
+            )
+        self.job.path = path
+
+    @property
+    def permissions(self) -> Permissions:
+        from launcher.capability.permissions import Permissions
+
+        return Permissions.from_data(self.decided.profile.data["permissions"])
+
+    def run(self) -> Result:
+        """Runs the job to its end. Raises SandboxError where it could not be started."""
+        result = Result(self.id, self.decided.profile.digest)
+        result.unenforced = self.decided.profile.data["unenforced"]
+        try:
+            run(self.prepared, result, self._record_start)
+        except SandboxError as error:
+            self._record_refusal(self.decided.asked, error)
+            raise
+        self._record_end(result)
+        return result
+
+    # -- the audit trail ----------------------------------------------------------------------------------------------
+
+    def _who(self, asked: Asked) -> dict[str, str]:
+        return {"user": asked.acting.user.name, "actor": asked.acting.caller.name, "job": self.id, "trace": self.id}
+
+    def _record_start(self) -> None:
+        profile = self.decided.profile
+        detail: dict[str, object] = {
+            "argv": list(self._shown()),
+            "profile": profile.digest,
+            "plan": self.prepared.plan.digest(),
+            "policies": profile.data["policies"],
+            "uid": self.job.identity.uid,
+            "workspace": profile.data["workspace"],
+        }
+        if profile.data["unenforced"]:
+            detail["unenforced"] = [row["permission"] for row in profile.data["unenforced"]]
+        if profile.data["syscalls"]["add"]:
+            detail["syscalls"] = profile.data["syscalls"]["add"]
+        started = event(
+            "launch", "policy", ALLOWED, resource=self._name(), detail=detail, **self._who(self.decided.asked)
+        )
+        self._log.append([started])
+
+    def _record_refusal(self, asked: Asked, error: SandboxError) -> None:
+        detail: dict[str, object] = {"reason": str(error)[:4000], "argv": list(self._shown(asked))}
+        refused = event("launch", "policy", DENIED, resource=self._name(asked), detail=detail)
+        self._log.append([{**refused, **self._who(asked)}])
+
+    def _record_end(self, result: Result) -> None:
+        detail: dict[str, object] = {
+            "exit_code": result.exit_code,
+            "ended_by": result.ended_by,
+            "limit": result.limit,
+            "usage": result.usage.to_data(),
+        }
+        events = self._ml.events(self._who(self.decided.asked), result) if self._ml else []
+        events.append(
+            event("job.ended", "service", detail=detail, resource=self._name(), **self._who(self.decided.asked))
+        )
+        if result.limit:
+            events.append(self._limit_event(result.limit))
+        self._log.append(events)
+
+    def _limit_event(self, limit: str) -> dict[str, object]:
+        value = self.decided.profile.data["limits"][limit]
+        return event("limit", "kernel", DENIED, capability="limits", operation=limit, resource=str(value))
+
+    def _shown(self, asked: Asked | None = None) -> Sequence[str]:
+        request = (asked or self.decided.asked).request
+        return [request.program, *request.arguments] if request.program else list(request.command)
+
+    def _name(self, asked: Asked | None = None) -> str:
+        words = self._shown(asked)
+        return words[0] if words else ""
+
+
+def launch(request: Request) -> Result:
+    """Decides, runs and records one launch. Raises SandboxError where nothing was run."""
+    return Launch(request).run()
+
+
+if TYPE_CHECKING:
+    from launcher.capability.permissions import Permissions
+    from launcher.service.ml import MlProgram

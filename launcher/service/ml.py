@@ -1,0 +1,76 @@
+"""What an ML program needs beside a command: the interpreter in view, its source and context by descriptor, reports."""
+
+from __future__ import annotations
+
+import os
+
+from launcher.canonical import canonical_json
+from launcher.enforce import interpreter
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from launcher.enforce.job import Job
+    from launcher.enforce.result import Result
+    from launcher.service.deciding import Decided
+
+_RUNTIME = "launcher.runtime.main"
+_SOURCE, _CONTEXT, _REPORTS = 3, 4, 5
+_MOST_REPORTS = 1 << 20  # bytes of claims that are read; a job that floods it loses its later claims only
+_MOST_EVENTS = 1000
+
+
+class MlProgram:
+    """The ML side of one launch."""
+
+    __slots__ = ("_decided", "_reports")
+
+    def __init__(self, decided: Decided) -> None:
+        self._decided = decided
+        self._reports = -1
+
+    def fill(self, job: Job) -> None:
+        """Makes `job` run the program. Raises EnforcementError."""
+        python = interpreter.for_job(job.identity, as_root=job.switch_ids)
+        job.path = python.path
+        job.arguments = tuple(python.arguments(_RUNTIME))
+        job.programs, job.mounts = python.programs, python.mounts
+        job.exec_once = self._decided.profile.data["commands"]["mode"] == "none"
+        # The job may write whatever it likes into its own memory file; what it says there is a claim, not a fact.
+        self._reports = _memory(b"")
+        job.passed = (
+            (_memory(self._decided.source or b""), _SOURCE),
+            (_memory(canonical_json(self._context())), _CONTEXT),
+            (self._reports, _REPORTS),
+        )
+
+    def _context(self) -> dict[str, Any]:
+        request = self._decided.asked.request
+        profile = self._decided.profile.data
+        return {
+            "permissions": profile["permissions"],
+            "run_with": profile["run_with"],
+            "name": request.program,
+            "args": list(request.arguments),
+            "home": profile["user"]["home"],
+            "workspace": profile["workspace"],
+            "staged": sorted({rule["pattern"] for rule in profile["files"]["staged"]}),
+        }
+
+    def events(self, who: dict[str, str], result: Result) -> list[dict[str, object]]:
+        """The job's claims as audit events of layer `runtime`, bounded; its denials go into `result`."""
+        from launcher.service.claims import claims
+
+        data = os.pread(self._reports, _MOST_REPORTS, 0)
+        os.close(self._reports)
+        events, denials = claims(data, who, most=_MOST_EVENTS)
+        result.denials = [*result.denials, *denials]
+        return events
+
+
+def _memory(data: bytes) -> int:
+    fd = os.memfd_create("mlsandbox", os.MFD_CLOEXEC)
+    os.write(fd, data)
+    os.lseek(fd, 0, os.SEEK_SET)
+    return fd

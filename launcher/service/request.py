@@ -1,0 +1,94 @@
+"""What a caller asks for, before anything is decided."""
+
+from __future__ import annotations
+
+import os
+
+from launcher.errors import NotFoundError, RefusedError, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+MANIFEST = "mlsandbox.yaml"
+ML_SUFFIX = ".ml"
+_LONGEST_PROGRAM = 4 << 20  # bytes of ML source: what launcher.language accepts
+
+
+class Request:
+    """One launch as it was asked for. `command` is argv; `program` is the ML file for an ML job, else "".
+
+    `limits` are texts by limit name (`max_memory: 1GiB`); they only lower. `environment` are the --env settings.
+    """
+
+    __slots__ = (
+        "allow_degraded", "arguments", "command", "cwd", "environment", "limits", "program", "root", "stdio",
+        "terminal", "token", "user", "workspace",
+    )  # fmt: skip
+
+    def __init__(self, *, root: str | None = None, user: str | None = None, token: str | None = None) -> None:
+        self.root = root
+        self.user = user
+        self.token = token
+        self.workspace: str | None = None
+        self.cwd = os.getcwd()
+        self.program = ""
+        self.arguments: Sequence[str] = ()
+        self.command: Sequence[str] = ()
+        self.environment: Mapping[str, str] = {}
+        self.limits: Mapping[str, str] = {}
+        self.allow_degraded = False
+        self.terminal = False
+        self.stdio: tuple[int, int, int] = (0, 1, 2)
+
+
+def find_workspace(request: Request) -> str:
+    """The workspace's root: --workspace, else where the nearest manifest above is, else the directory itself.
+
+    Raises UsageError where it is not a directory.
+    """
+    if request.workspace is not None:
+        chosen = os.path.realpath(os.path.join(request.cwd, request.workspace))
+        if not os.path.isdir(chosen):
+            raise UsageError(f"the workspace {request.workspace!r} is not a directory")
+        return chosen
+    program = os.path.join(request.cwd, request.program)
+    start = os.path.realpath(os.path.dirname(program) if request.program else request.cwd)
+    here = start
+    while True:
+        if os.path.isfile(f"{here}/{MANIFEST}"):
+            return here
+        above = os.path.dirname(here)
+        if above == here:
+            return start
+        here = above
+
+
+def check_ownership(workspace: str, uid: int | None, policies_name_it: bool) -> None:
+    """Launching for somebody else, the workspace must be that user's or be named by a policy. Raises RefusedError."""
+    if policies_name_it or (uid is not None and os.stat(workspace).st_uid == uid):
+        return
+    raise RefusedError(
+        f"the workspace {workspace} does not belong to the user the job is for",
+        hint="launch from a directory of that user, or let a policy grant something below it by its absolute path",
+    )
+
+
+def read_program(request: Request) -> bytes:
+    """The ML source, opened once. Raises NotFoundError, UsageError."""
+    path = os.path.join(request.cwd, request.program)
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        raise NotFoundError(f"cannot read the program {request.program}: {error.strerror}") from error
+    except ValueError as error:
+        raise UsageError(f"no file can have the name {request.program!r}") from error
+    try:
+        if not os.path.isfile(f"/proc/self/fd/{fd}"):
+            raise UsageError(f"{request.program} is not a file")
+        source = os.read(fd, _LONGEST_PROGRAM + 1)
+    finally:
+        os.close(fd)
+    if len(source) > _LONGEST_PROGRAM:
+        raise UsageError(f"{request.program} is larger than {_LONGEST_PROGRAM} bytes", hint="split it into modules")
+    return source
