@@ -21,7 +21,7 @@ inf info int kr lg ltd me mil mod mus my name ne net nhs nic nom nsw nt ny or or
 pro pub qld re res rs sa sch school sk tas tm tv vic wa web
 """
 _SECOND_LEVEL = frozenset(_SECOND_LEVEL_TEXT.split())
-# Where anybody can get a name beside the one that is meant (the private part of the public suffix list, the large ones).
+# Where anybody can get a name beside the one that is meant (from the private part of the public suffix list).
 _SHARED_TEXT = """
 github.io githubusercontent.com gitlab.io bitbucket.io netlify.app vercel.app now.sh pages.dev workers.dev
 r2.dev fly.dev onrender.com herokuapp.com herokussl.com firebaseapp.com web.app appspot.com run.app

@@ -135,7 +135,7 @@ def _ports(pattern: HostPattern, grant: Grant, operation: str) -> frozenset[int]
 
 
 def _intercepts(pattern: HostPattern, grant: Grant, operation: str, *, needed: bool) -> bool:
-    """Whether TLS to this host is opened. What can only be enforced so turns it on; `tls: tunnel` beside it is an error."""
+    """Whether TLS to this host is opened: where the rule says so, or cannot hold otherwise (then not `tls: tunnel`)."""
     mode = grant.constraints.get("tls")
     if mode not in {None, "intercept", "tunnel"}:
         raise DocumentError(f"tls: {mode!r}", hint="one of: intercept tunnel", place=str(grant.place))
@@ -200,7 +200,7 @@ def _database(index: int, grant: Grant, text: str) -> list[Rule]:
             frozenset({port}),
             private=private or "allow_private" not in grant.constraints,
             networks=networks,
-            loopback=bool(grant.constraints.get("allow_loopback")),
+            loopback=pattern.host in {"localhost", "127.0.0.1", "::1"},  # written out is explicit enough
             url=url,
         )
     ]

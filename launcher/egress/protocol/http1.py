@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from launcher.egress.protocol.malformed import Malformed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 MAX_HEAD = 65536  # bytes of one head; common servers take 8 to 64 KiB
 MAX_FIELDS = 200  # fields of one head
@@ -95,12 +99,16 @@ class Response:
 
 
 class HeadReader:
-    """Collects bytes until a head is whole. `rest` is what follows it."""
+    """Collects bytes until a head is whole. `rest` is what follows it.
 
-    __slots__ = ("_buffer", "_scanned", "rest")
+    `check` sees the first line, or the beginning of it, with each feed and may refuse it early.
+    """
 
-    def __init__(self, initial: bytes = b"") -> None:
-        self._buffer = bytearray(initial)
+    __slots__ = ("_buffer", "_check", "_scanned", "rest")
+
+    def __init__(self, check: Callable[[bytes], None] | None = None) -> None:
+        self._check = check
+        self._buffer = bytearray()
         self._scanned = 0
         self.rest = b""
 
@@ -112,6 +120,8 @@ class HeadReader:
     def feed(self, data: bytes) -> bytes | None:
         """The head without its final empty line, None while bytes are missing. Raises Malformed early."""
         self._buffer += data
+        if self._check is not None:
+            self._check(bytes(self._buffer[: self._buffer.find(b"\r\n") + 2 or MAX_HEAD]))
         self._scan()
         end = self._buffer.find(b"\r\n\r\n")
         if end < 0 or end > MAX_HEAD:
@@ -254,11 +264,11 @@ def write_request(
     return b"\r\n".join(lines) + b"\r\n\r\n"
 
 
-def write_response(response: Response, *, keep_alive: bool, upgrade: bytes = b"") -> bytes:
+def write_response(response: Response, *, keep_alive: bool, chunked: bool = False, upgrade: bytes = b"") -> bytes:
     """The head that goes to the client. Alt-Svc is dropped: it would send the client to QUIC, which has no way out."""
     lines = [b"HTTP/1.1 %d " % response.status + response.reason]
     lines += _kept(response.fields, frozenset({b"alt-svc"}))
-    lines += [b"Transfer-Encoding: chunked"] if response.length == CHUNKED else []
+    lines += [b"Transfer-Encoding: chunked"] if chunked else []
     if upgrade:
         lines += [b"Connection: Upgrade", b"Upgrade: " + upgrade]
     elif response.status >= 200:

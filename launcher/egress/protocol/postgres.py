@@ -38,6 +38,9 @@ class Startup:
     replication: bool
 
 
+Event = Startup | EncryptionRequest | Cancel
+
+
 class StartupReader:
     """feed() gives one event for each packet before the session starts. `packet` is the last one, whole."""
 
@@ -52,7 +55,12 @@ class StartupReader:
         """What follows the last packet."""
         return self._buffer
 
-    def feed(self, data: bytes) -> EncryptionRequest | Cancel | Startup | None:
+    def take(self) -> bytes:
+        """What follows the last packet, to be fed again."""
+        data, self._buffer = self._buffer, b""
+        return data
+
+    def feed(self, data: bytes) -> Event | None:
         """The next event, None while bytes are missing. Raises Malformed for another protocol."""
         self._buffer += data
         if len(self._buffer) < 4:
@@ -69,7 +77,7 @@ class StartupReader:
         return _event(self.packet)
 
 
-def _event(packet: bytes) -> EncryptionRequest | Cancel | Startup:
+def _event(packet: bytes) -> Event:
     code = int.from_bytes(packet[4:8], "big")
     if code in _CODES and len(packet) != _CODES[code]:
         raise Malformed(_MISMATCH)

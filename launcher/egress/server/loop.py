@@ -99,6 +99,18 @@ class Loop:
         """As readable, for writing."""
         await self._edge(self.writers, fd, deadline)
 
+    async def readable_any(self, fds: tuple[int, ...], deadline: float = NEVER) -> None:
+        """Wait for an edge on any of several descriptors, after all gave EAGAIN. Raises TimeoutError."""
+        wake = self.current_waker()
+        for fd in fds:
+            self.readers[fd] = wake
+        try:
+            await self.pause(deadline)
+        finally:
+            for fd in fds:
+                if self.readers.get(fd) == wake:
+                    del self.readers[fd]
+
     async def _edge(self, waiters: dict[int, Callable[[], None]], fd: int, deadline: float) -> None:
         wake = self.current_waker()
         waiters[fd] = wake
