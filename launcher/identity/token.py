@@ -38,7 +38,7 @@ _TIMES = ("exp", "nbf", "iat")
 
 
 class TokenProvider:
-    """Authenticates `token=`. The key is read when the provider is made; ConfigurationError says what is wrong with it."""
+    """Authenticates `token=`. The key is read when the provider is made, which raises ConfigurationError."""
 
     __slots__ = ("_key", "_settings")
 

@@ -1,0 +1,75 @@
+"""The configuration: every key, and the place of every wrong one."""
+
+from __future__ import annotations
+
+import pytest
+
+from launcher.errors import DocumentError
+from launcher.policy.config import Config
+from launcher.policy.config_document import KEYS, read_config
+
+PEM = "-----BEGIN PUBLIC KEY-----\\nMCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=\\n-----END PUBLIC KEY-----"
+
+WHOLE = f"""\
+operators: launchers
+id_range: {{first: 1900000000, count: 65536}}
+jwt: {{algorithm: EdDSA, key: "{PEM}", issuer: "https://login.example.com", audience: mlsandbox}}
+audit: {{path: /var/log/a.jsonl, on_failure: continue}}
+limits: {{max_memory: 8GiB}}
+disabled_users: [mallory]
+"""
+
+
+def test_every_key_arrives() -> None:
+    config = read_config(WHOLE.encode(), "c.yaml")
+    assert config.operators == "launchers"
+    assert config.id_range == (1_900_000_000, 65_536)
+    assert config.jwt is not None
+    assert (config.jwt.algorithm, config.jwt.issuer, config.jwt.audience) == (
+        "EdDSA",
+        "https://login.example.com",
+        "mlsandbox",
+    )
+    assert config.audit == {"path": "/var/log/a.jsonl", "on_failure": "continue"}
+    assert config.limits.to_data() == {"max_memory": 8 << 30}
+    assert config.disabled_users == ("mallory",)
+    assert all(key in WHOLE for key in KEYS)
+    assert Config.from_data(config.to_data()).to_data() == config.to_data()
+
+
+def test_comments_alone_are_the_defaults() -> None:
+    config = read_config(b"# nothing\n\n   # yet\n", "c.yaml")
+    assert (config.operators, config.id_range, config.jwt) == ("mlsandbox", None, None)
+
+
+REFUSED = [
+    ("operator: x", 1, 1, "'operator'", "'operators'"),
+    ("id_range: {first: 1000}", 1, 11, "no count", ""),
+    ("id_range: {first: 0, count: 5}", 1, 19, "between", ""),
+    ("id_range: {first: 60000, count: 65536}", 1, 19, "nobody", ""),
+    ("id_range: {first: 2147483000, count: 65536}", 1, 38, "above", ""),
+    ("jwt: {key_file: /k}", 1, 6, "no algorithm", ""),
+    ("jwt: {algorithm: none, key_file: /k}", 1, 18, "'none'", ""),
+    ("jwt: {algorithm: RS265, key_file: /k}", 1, 18, "'RS265'", "'RS256'"),
+    ("jwt: {algorithm: HS256}", 1, 6, "either", ""),
+    (f'jwt: {{algorithm: EdDSA, key: "{PEM}", key_file: /k}}', 1, 6, "either", ""),
+    ("jwt: {algorithm: HS256, key: secret}", 1, 30, "secret", "key_file"),
+    ("jwt: {algorithm: RS256, key: hello}", 1, 30, "PEM", ""),
+    ('jwt: {algorithm: RS256, key: "-----BEGIN PRIVATE KEY-----\\nAAAA"}', 1, 30, "private", "public"),
+    ("jwt: {algorithm: RS256, key_file: k.pem}", 1, 35, "absolute", ""),
+    ("audit: {path: log}", 1, 15, "absolute", ""),
+    ("audit: {on_failure: ignore}", 1, 21, "'ignore'", ""),
+    ("limits: {max_memory: lots}", 1, 22, "lots", ""),
+    ("- a", 1, 1, "must be a mapping", ""),
+]
+
+
+@pytest.mark.parametrize(("text", "line", "column", "message", "hint"), REFUSED)
+def test_a_wrong_key_or_value_is_an_error_at_its_place(
+    text: str, line: int, column: int, message: str, hint: str
+) -> None:
+    with pytest.raises(DocumentError) as caught:
+        read_config(text.encode(), "c.yaml")
+    assert message in caught.value.message
+    assert hint in caught.value.hint
+    assert caught.value.place == f"c.yaml:{line}:{column}"
