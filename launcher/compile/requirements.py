@@ -1,0 +1,247 @@
+"""What a profile needs of the host, what happens where it is missing, and how to get it: one table.
+
+Fail closed: a missing row refuses the launch. Rows that leave a sandbox standing can be accepted by the operator
+(`--allow-degraded`), and are then in the profile's `unenforced` with the attack cases that are no longer covered.
+"""
+
+from __future__ import annotations
+
+from launcher.compile.options import ARGUMENTS, DEVICES, EGRESS, SOCKETS
+from launcher.errors import RefusedError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from launcher.compile.options import Options
+    from launcher.kernel.features import Features
+
+    Data = dict[str, Any]
+
+REFUSE = "refuse"  # without it there is no sandbox
+DEGRADE = "degrade"  # the operator may accept its absence
+REPORT = "report"  # the job merely has less than it was granted: reported, never refused
+
+
+class Row:
+    """One requirement: `missing` says whether this profile needs it and this host (or backend) lacks it."""
+
+    __slots__ = ("attacks", "hint", "missing", "permission", "reason", "severity")
+
+    def __init__(
+        self,
+        permission: str,
+        severity: str,
+        missing: Callable[[Data, Features, Options], bool],
+        *,
+        reason: str,
+        hint: str,
+        attacks: tuple[int, ...] = (),
+    ) -> None:
+        self.permission = permission
+        self.severity = severity
+        self.missing = missing
+        self.reason = reason
+        self.hint = hint
+        self.attacks = attacks
+
+
+def _limited(data: Data, name: str) -> bool:
+    return data["limits"][name] is not None
+
+
+def _no_cpu_accounting(features: Features) -> bool:
+    # v1 accounts in cpuacct; v2 in every group's cpu.stat, but a group needs some controller to be ours.
+    return not {"cpuacct", "cpu"} & set(features.controllers)
+
+
+_CGROUP_HINT = (
+    "run as root or through the service; as a user on a systemd host: systemd-run --user --scope -p Delegate=yes "
+    "mlsandbox launch ..."
+)
+
+ROWS: tuple[Row, ...] = (
+    Row(
+        "sandbox.user_namespaces", REFUSE, lambda _data, features, _options: not features.user_namespaces,
+        reason="this process may not make user namespaces, of which every sandbox is built",
+        hint="{user_namespaces}",
+    ),
+    Row(
+        "sandbox.mount_api", REFUSE, lambda _data, features, _options: not features.mount_api,
+        reason="mounts by descriptor and mount_setattr (Linux 5.12) are not available",
+        hint="{mount_api}",
+    ),
+    Row(
+        "sandbox.net_namespaces", REFUSE, lambda _data, features, _options: not features.net_namespaces,
+        reason="the kernel has no network namespaces, so the job would share the host's network",
+        hint="use a kernel with CONFIG_NET_NS",
+    ),
+    Row(
+        "files.staged", REFUSE,
+        lambda data, features, _options: bool(data["files"]["staged"]) and not features.overlayfs,
+        reason="writes are staged in an overlay, and the kernel has no overlayfs",
+        hint="load the overlay module, or make the grant of a whole directory `live: true`",
+    ),
+    Row(
+        "sandbox.seccomp", DEGRADE, lambda _data, features, _options: not features.seccomp,
+        reason="system calls are not filtered",
+        hint="use a kernel with CONFIG_SECCOMP_FILTER",
+        attacks=(13, 16, 34, 37, 49, 50, 51, 52, 53, 57, 58, 73, 74, 75, 90),
+    ),
+    Row(
+        "sandbox.landlock", DEGRADE,
+        lambda data, features, _options: features.landlock < data["landlock"]["minimum_abi"],
+        reason="Landlock does not narrow rights within what is mounted",
+        hint="use a kernel with CONFIG_SECURITY_LANDLOCK and `landlock` in the lsm= list of the kernel command line",
+        attacks=(16, 17, 74),
+    ),
+    Row(
+        "commands.refuse", DEGRADE,
+        lambda data, features, _options: data["commands"]["check"] == "refuse" and not features.seccomp_notify,
+        reason="execve cannot be refused after the start (seccomp user notification, Linux 5.0)",
+        hint="use a newer kernel; the programs of the host are still not mounted",
+        attacks=(16, 17),
+    ),
+    Row(
+        "commands.arguments", DEGRADE,
+        lambda data, features, options: data["commands"]["check"] == "arguments"
+        and not (ARGUMENTS in options.supports and features.seccomp),
+        reason="commands are held by file; their arguments are not verified when they are executed",
+        hint="grant the program without arguments",
+    ),
+    Row(
+        "limits.max_memory", DEGRADE,
+        lambda data, features, _options: _limited(data, "max_memory") and "memory" not in features.controllers,
+        reason="there is no memory control group, so the memory of the job is not limited",
+        hint=_CGROUP_HINT, attacks=(81,),
+    ),
+    Row(
+        "limits.cpus", DEGRADE,
+        lambda data, features, _options: _limited(data, "cpus") and "cpu" not in features.controllers,
+        reason="there is no cpu control group, so the job may use every processor",
+        hint=_CGROUP_HINT, attacks=(85,),
+    ),
+    Row(
+        "limits.max_cpu_time", DEGRADE,
+        lambda data, features, _options: _limited(data, "max_cpu_time") and _no_cpu_accounting(features),
+        reason="without a control group the limit holds for each process and not for all of them together",
+        hint=_CGROUP_HINT, attacks=(85,),
+    ),
+)  # fmt: skip
+
+_GRANT_ROWS: tuple[tuple[str, str, str, str, str], ...] = (
+    # key of the profile, what the backend must support, prefix of the permission, reason, hint
+    (
+        "egress", EGRESS, "",
+        "launches, but has no network beyond loopback: the egress proxy is not available",
+        "leave it in the policy; nothing of the network is reachable meanwhile",
+    ),
+    ("devices", DEVICES, "device.use", "launches without it: this backend mounts no devices", "use another backend"),
+    (
+        "sockets", SOCKETS, "socket.connect",
+        "launches without it: this backend mounts no sockets",
+        "use another backend",
+    ),
+)  # fmt: skip
+
+# Constraints that only something which sees each use can hold: the runtime in the process, the proxy outside.
+_COUNTED = ("max_uses", "rate")
+_SEEN_OUTSIDE = ("network", "database")
+
+
+def check(data: Data, features: Features, options: Options) -> list[Data]:
+    """The entries of `unenforced`. Raises RefusedError naming all that is missing, unless it may be degraded."""
+    missing = [row for row in ROWS if row.missing(data, features, options)]
+    gaps = [(row.severity, _entry(row, features)) for row in missing]
+    gaps += [(DEGRADE, entry) for entry in _counted(data)]
+    fatal = [entry for severity, entry in gaps if severity == REFUSE or not options.allow_degraded]
+    if fatal:
+        raise _refusal(fatal, hopeless=any(severity == REFUSE for severity, _ in gaps))
+    return [entry for _, entry in gaps] + _unusable(data, options)
+
+
+def _entry(row: Row, features: Features) -> Data:
+    return {
+        "permission": row.permission,
+        "reason": row.reason,
+        "hint": _hint(row.hint, features),
+        "attacks": list(row.attacks),
+        "place": "",
+    }
+
+
+def _hint(hint: str, features: Features) -> str:
+    return {"{user_namespaces}": _userns_hint, "{mount_api}": _mount_hint}.get(hint, lambda _: hint)(features)
+
+
+def _userns_hint(features: Features) -> str:
+    if features.apparmor_userns and features.uid:
+        return (
+            "AppArmor restricts user namespaces here: install a profile with `userns,` for mlsandbox in "
+            "/etc/apparmor.d, or: sysctl kernel.apparmor_restrict_unprivileged_userns=0"
+        )
+    if features.container:
+        return _container_hint(features)
+    return "sysctl user.max_user_namespaces=15000, and on Debian 10 and older kernel.unprivileged_userns_clone=1"
+
+
+def _container_hint(features: Features) -> str:
+    return (
+        f"inside {features.container} its seccomp profile refuses them: launch outside of it, use the container "
+        "backend, or start it with --security-opt seccomp=unconfined --security-opt systempaths=unconfined"
+    )
+
+
+def _mount_hint(features: Features) -> str:
+    return _container_hint(features) if features.container else "use Linux 5.12 or later"
+
+
+def _counted(data: Data) -> list[Data]:
+    rows = data["permissions"]["grants"]
+    return [
+        {
+            "permission": f"{grant['type']}.{','.join(grant['operations'])} {_first(grant)}".rstrip(),
+            "reason": f"{name} is counted in the process, by the ML runtime, and by nothing outside of it",
+            "hint": f"leave out {name} in the grant",
+            "attacks": [104],
+            "place": _place(grant["place"]),
+        }
+        for grant in rows
+        if grant["type"] not in _SEEN_OUTSIDE
+        for name in _COUNTED
+        if name in grant["constraints"]
+    ]
+
+
+def _first(grant: Data) -> str:
+    return ", ".join([text if isinstance(text, str) else " ".join(text) for text in grant["patterns"]])
+
+
+def _place(parts: list[Any]) -> str:
+    return f"{parts[0]}:{parts[1]}:{parts[2]}" if parts[1] else str(parts[0])
+
+
+def _unusable(data: Data, options: Options) -> list[Data]:
+    found = []
+    for key, part, prefix, reason, hint in _GRANT_ROWS:
+        rules = data["network"]["egress"] if key == "egress" else data[key]
+        for rule in () if part in options.supports else rules:
+            name = f"{prefix} {rule['pattern']}" if prefix else egress_text(rule)
+            found.append({"permission": name, "reason": reason, "hint": hint, "attacks": [], "place": rule["place"]})
+    return found
+
+
+def egress_text(rule: Data) -> str:
+    """`network.https,http api.example.com *.example.org`."""
+    return f"{rule['type']}.{','.join(rule['operations'])} {' '.join(rule['patterns'])}"
+
+
+def _refusal(fatal: list[Data], *, hopeless: bool) -> RefusedError:
+    lines = "; ".join([f"{entry['permission']}: {entry['reason']}" for entry in fatal])
+    hints = list(dict.fromkeys([entry["hint"] for entry in fatal if entry["hint"]]))
+    if not hopeless:
+        hints.append("--allow-degraded launches without it and reports what is not enforced")
+    place = next((entry["place"] for entry in fatal if entry["place"]), "")
+    message = f"this host cannot enforce what the job would be given: {lines}"
+    return RefusedError(message, place=place, hint="; ".join(hints))
