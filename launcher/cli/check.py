@@ -1,0 +1,34 @@
+"""`mlsandbox check`: compare what a job declares with what is granted, without running it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from launcher.audit.printable import printable
+from launcher.cli.output import show, show_json
+from launcher.cli.requests import JOB_OPTIONS, request_of
+from launcher.service.deciding import Asked, Decided
+
+if TYPE_CHECKING:
+    from launcher.cli.options import Arguments
+
+HELP = "Compare what a job declares with what is granted, without running it."
+EXAMPLE = "mlsandbox check --user alice job.ml"
+OPTIONS = JOB_OPTIONS
+
+
+def run(arguments: Arguments) -> int:
+    """0 where the job may be launched; the refusal (126) or the program's errors pass through."""
+    decided = Decided(Asked(request_of(arguments)))
+    declared = decided.declared
+    needs = [] if declared is None else [str(need) for need in declared.needs]
+    if arguments.json:
+        notes = [] if declared is None else declared.diagnostics
+        show_json({"allowed": True, "declared": needs, "diagnostics": notes, "profile": decided.profile.digest})
+        return 0
+    for note in [] if declared is None else declared.diagnostics:
+        show(printable(str(note.get("text") or note.get("message"))))
+    for need in needs:
+        show(f"granted: {printable(need)}")
+    show("the job may be launched" if needs else "the job declares nothing; it may be launched with what is granted")
+    return 0

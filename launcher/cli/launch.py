@@ -1,0 +1,93 @@
+"""`mlsandbox launch`: run a job with what its user is granted."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from launcher.canonical import canonical_json
+from launcher.cli.options import Option
+from launcher.cli.requests import JOB_OPTIONS, request_of
+from launcher.errors import ConfigurationError
+from launcher.service.launching import Launch
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from launcher.cli.options import Arguments
+    from launcher.enforce.result import Result
+    from launcher.service.request import Request
+
+HELP = "Run a job with what its user is granted, enforced by the kernel."
+EXAMPLE = """
+mlsandbox launch --user alice job.ml
+mlsandbox launch --user alice -- pytest -q
+mlsandbox launch --timeout 5m --memory 1GiB --result result.json -- make test
+"""
+OPTIONS = (
+    Option("--result", metavar="FILE", help="write the result, with usage and denials, to FILE as JSON"),
+    Option("--dry-run", flag=True, help="print the mount plan and the steps, and run nothing"),
+    *JOB_OPTIONS,
+)
+_MODE = 0o644
+
+
+def run(arguments: Arguments) -> int:
+    """The job's own exit status, or one of design section 11."""
+    request = request_of(arguments)
+    request.terminal = os.isatty(0) and os.isatty(1) and os.isatty(2)
+    return start(request, arguments.result, dry_run=arguments.dry_run, as_json=arguments.json)
+
+
+def start(request: Request, result_file: str | None, *, dry_run: bool, as_json: bool) -> int:
+    """Launches, reports on stderr, and writes the result where it was asked for."""
+    launch = Launch(request)
+    if dry_run:
+        _print_plan(launch, as_json=as_json)
+        return 0
+    result = launch.run()
+    if result_file:
+        write_result(result_file, result)
+    _report(result, as_json=as_json)
+    return result.exit_code
+
+
+def write_result(path: str, result: Result) -> None:
+    """Replaces `path` at once, so that a reader never sees half a result. Raises ConfigurationError."""
+    temporary = f"{path}.{os.getpid()}"
+    try:
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _MODE)
+        try:
+            os.write(fd, canonical_json(result.to_data()) + b"\n")
+        finally:
+            os.close(fd)
+        os.rename(temporary, path)
+    except OSError as error:
+        raise ConfigurationError(f"cannot write the result to {path}: {error.strerror}") from error
+
+
+def _report(result: Result, *, as_json: bool) -> None:
+    if as_json:
+        sys.stderr.write(canonical_json(result.to_data()).decode("ascii") + "\n")
+        return
+    if result.unenforced or result.denials or result.refused or result.committed or result.limit:
+        from launcher.cli.report import report
+
+        report(result)
+    sys.stderr.write(f"ended_by: {result.ended_by}\n")
+
+
+def _print_plan(launch: Launch, *, as_json: bool) -> None:
+    from launcher.cli.output import show, show_json
+
+    plan = launch.prepared.plan
+    if as_json:
+        show_json({"profile": launch.decided.profile.digest, "digest": plan.digest(), "plan": plan.to_data()})
+        return
+    show(f"profile {launch.decided.profile.digest}")
+    show(f"plan    {plan.digest()}")
+    for line in plan.describe():
+        show(f"  {line}")
+    for warning in plan.warnings:
+        show(f"warning: {warning}")
+    show("then: user namespace 2 locks the mounts; no capabilities; no_new_privs; Landlock; seccomp")
+    show(f"run {launch.job.path} as uid {launch.job.identity.uid} gid {launch.job.identity.gid}")

@@ -1,0 +1,47 @@
+"""What a launch says on stderr when there is something to say: limits, degradations, denials, writes."""
+
+from __future__ import annotations
+
+import sys
+
+from launcher.audit.printable import printable
+from launcher.cli.output import paint, show
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from launcher.enforce.result import Result
+
+_MOST_ROWS = 20
+_LIMIT_TEXT = {
+    "max_memory": "the job reached its memory limit",
+    "max_wall_time": "the job reached its wall clock limit",
+    "max_cpu_time": "the job used up its processor time",
+}
+
+
+def report(result: Result) -> None:
+    """Prints what the result holds beside the exit status."""
+    if result.limit:
+        _say("limit", _LIMIT_TEXT.get(result.limit, f"the job reached its limit {result.limit}"))
+    for row in result.unenforced:
+        _say("not enforced", f"{row['permission']}: {row['reason']}")
+    _rows("committed", [str(row.get("path", row)) for row in result.committed])
+    _rows("not committed", [f"{row.get('path')}: {row.get('reason')}" for row in result.refused])
+    _rows("denied", [_denial(row) for row in result.denials])
+
+
+def _denial(row: dict[str, object]) -> str:
+    return f"{row['capability']}.{row['operation']} {row['resource']}"
+
+
+def _rows(label: str, texts: Sequence[str]) -> None:
+    for text in texts[:_MOST_ROWS]:
+        _say(label, text)
+    if len(texts) > _MOST_ROWS:
+        _say(label, f"and {len(texts) - _MOST_ROWS} more")
+
+
+def _say(label: str, text: str) -> None:
+    show(f"mlsandbox: {paint(label + ':', 'yellow', sys.stderr)} {printable(text)}", sys.stderr)

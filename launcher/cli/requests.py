@@ -1,0 +1,88 @@
+"""The options that every verb about a job shares, and the request that they mean. On the launch path."""
+
+from __future__ import annotations
+
+import os
+
+from launcher.cli.options import Dashed, Option, Positional, Rest
+from launcher.errors import UsageError
+from launcher.service.request import ML_SUFFIX, Request
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from launcher.cli.options import Arguments
+
+TOKEN_VARIABLE = "MLSANDBOX_TOKEN"  # noqa: S105  the name of a variable
+
+JOB_OPTIONS = (
+    Option("--user", "-u", metavar="NAME", help="the user to launch for (the caller, unless an operator asks)"),
+    Option("--token", metavar="TOKEN", help=f"an identity token ({TOKEN_VARIABLE}; see `mlsandbox login`)"),
+    Option(
+        "--workspace", "-w", metavar="DIR", help="the job's directory (where mlsandbox.yaml is, or the current one)"
+    ),
+    Option(
+        "--env", "-e", metavar="NAME=VALUE", repeat=True, help="set a variable that is granted; NAME takes the caller's"
+    ),
+    Option("--timeout", metavar="TIME", help="lower the wall clock limit, as in 30s or 1h"),
+    Option("--memory", metavar="SIZE", help="lower the memory limit, as in 512MiB"),
+    Option("--cpus", metavar="N", help="lower the number of processors, as in 1.5"),
+    Option("--limit", metavar="NAME=VALUE", repeat=True, help="lower any other limit of a policy"),
+    Option("--allow-degraded", flag=True, help="run with what this host can enforce, and report the rest"),
+    Positional("program", required=False, metavar="JOB.ml", help="the ML program"),
+    Rest("arguments", help="the program's arguments"),
+    Dashed("command", help="a command to run instead of an ML program"),
+)
+_LIMITS = {"timeout": "max_wall_time", "memory": "max_memory", "cpus": "cpus"}
+
+
+def request_of(arguments: Arguments, *, default: list[str] | None = None) -> Request:
+    """The request that the command line means. Raises UsageError."""
+    request = Request(root=arguments.root, user=arguments.user, token=_token(arguments))
+    request.workspace = arguments.workspace
+    request.environment = dict(_setting(text) for text in arguments.env)
+    request.limits = _limits(arguments)
+    request.allow_degraded = arguments.allow_degraded
+    _take_job(request, arguments, default)
+    return request
+
+
+def _token(arguments: Arguments) -> str | None:
+    token: str | None = arguments.token
+    return token or os.environ.get(TOKEN_VARIABLE) or None
+
+
+def _take_job(request: Request, arguments: Arguments, default: list[str] | None) -> None:
+    command = arguments.command if arguments.command is not None else default
+    if arguments.program is not None and arguments.command is not None:
+        raise UsageError("there is an ML program and a command", hint="give one of them")
+    if arguments.program is not None:
+        if not arguments.program.endswith(ML_SUFFIX):
+            raise UsageError(
+                f"{arguments.program!r} is no ML program (its name does not end in .ml)",
+                hint=f"to run a command: mlsandbox launch -- {arguments.program}",
+            )
+        request.program, request.arguments = arguments.program, arguments.arguments
+    elif command:
+        request.command = command
+    else:
+        raise UsageError("there is nothing to run", hint="mlsandbox launch JOB.ml, or mlsandbox launch -- CMD")
+    words = [request.program, *request.arguments, *request.command]
+    if any("\0" in word for word in words):
+        raise UsageError("an argument holds a NUL character")
+
+
+def _setting(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not name or "\0" in text:
+        raise UsageError(f"--env {text!r} names no variable", hint="write --env NAME=VALUE")
+    return name, value if equals else os.environ.get(name, "")
+
+
+def _limits(arguments: Arguments) -> dict[str, str]:
+    limits = {name: getattr(arguments, option) for option, name in _LIMITS.items() if getattr(arguments, option)}
+    for text in arguments.limit:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise UsageError(f"--limit {text!r} has no value", hint="write --limit max_processes=64")
+        limits[name] = value
+    return limits
