@@ -69,8 +69,3 @@ class Object:
 
     def __repr__(self) -> str:
         return f"<{self.kind or type(self).__name__} object at {id(self):#x}>"
-
-
-def functions(module: str, *rows: tuple[str, Callable[..., Any], tuple[str, ...], str]) -> dict[str, Any]:
-    """Members from rows of (ML name, callable, capabilities, doc), for the table at the end of a library module."""
-    return {name: Function(f"{module}.{name}", call, capabilities, doc) for name, call, capabilities, doc in rows}

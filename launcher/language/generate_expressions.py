@@ -1,0 +1,376 @@
+"""Expressions to host code.
+
+ML operators on ML values mean what the host's mean, so they are written as they are; what differs goes through a
+function of `launcher.runtime.namespace`. `o.k` reads an entry of an object, and anything else takes a slow path. As a
+statement of its own that is
+
+    try: t1 = v_o['k']
+    except MISS: t1 = member(v_o, 'k')
+
+which costs nothing while it succeeds (a `try` has no set-up cost since CPython 3.11). Where no statement can stand
+(`inline`), it is a guarded expression. Evaluation order is kept: when an operand needs statements, the operands
+before it that a call could change are put into temporaries first.
+"""
+
+from __future__ import annotations
+
+from launcher.language import ast
+from launcher.language.catalogue import BUILTIN_MODULE, BUILTINS, CONSTANTS, LIBRARY
+from launcher.language.writer import Writer
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+    from launcher.language.names import Names
+    from launcher.language.scopes import Scope
+
+_OPERATORS = {"&&": "and", "||": "or"}
+_COMPARISONS = frozenset(("==", "!=", "<", ">", "<=", ">="))
+# Operators that stand in one chain without parentheses between them.
+_FAMILY = {"+": "sum", "-": "sum", "*": "product", "/": "product", "//": "product", "%": "product"}
+_FAMILY |= {"&&": "and", "||": "or"}
+# The host compiler recurses along a chain; this many links cost it less than a tenth of its stack.
+_MAX_RUN = 100
+
+# Methods of the basic types that are called on them without further checks: the host's positional arguments are ML's.
+_LIST_METHODS = "append extend insert remove pop sort reverse clear copy"
+_STR_METHODS = (
+    "upper lower strip lstrip rstrip capitalize title swapcase replace split rsplit join startswith endswith find "
+    "rfind rindex isdigit isalpha isalnum isspace istitle isupper islower center ljust rjust"
+)
+_FAST = dict.fromkeys(_LIST_METHODS.split(), "list") | dict.fromkeys(_STR_METHODS.split(), "str")
+# An argument list that stands twice in a guarded call must be short, or nesting would grow the text exponentially.
+_MAX_TWICE = 120
+
+# Builtins whose host function is called as it is: the same for every ML value.
+_DIRECT = frozenset(("abs", "chr", "ord", "hex", "bin", "oct"))
+# Builtins with a common type for which the host's constructor is the same: (argument type test, host function).
+_GUARDED = {"str": "is not bool", "int": "is float", "float": "is int"}
+
+
+class ExpressionGenerator(Writer):
+    """Each method returns host text of one expression; lines that must run before it are written."""
+
+    __slots__ = ("members", "names")
+
+    def __init__(self, names: Names, scope: Scope) -> None:
+        super().__init__(scope)
+        self.names = names
+        # (variable, member) of library modules that are called: the name of the temporary that holds the function.
+        self.members: dict[tuple[str, str], str] = {}
+
+    def expression(self, node: ast.Expression) -> str:
+        return _EXPRESSIONS[type(node)](self, node)
+
+    def operands(self, nodes: Sequence[ast.Expression]) -> list[str]:
+        """The texts of several expressions that are evaluated in this order."""
+        texts: list[str] = []
+        for node in nodes:
+            before = self.written
+            text = self.expression(node)
+            if self.written > before:
+                self._keep_before(texts, before)
+            texts.append(text)
+        return texts
+
+    def _keep_before(self, texts: list[str], before: int) -> None:
+        """Put operands into temporaries in front of the lines that a later operand has written."""
+        index = len(self.lines) - (self.written - before)
+        later_lines, later_marks = self.lines[index:], self.marks[index:]
+        del self.lines[index:], self.marks[index:]
+        texts[:] = [self.keep(text) for text in texts]
+        self.lines += later_lines
+        self.marks += later_marks
+
+    def sometimes(self, node: ast.Expression) -> str:
+        """The text of an expression that may not be evaluated at all: it may write no statements."""
+        before, self.inline = self.inline, True
+        text = self.expression(node)
+        self.inline = before
+        return text
+
+    # Leaves.
+
+    def number(self, node: ast.Number) -> str:
+        text = repr(node.value)
+        return "1e999" if text == "inf" else text
+
+    def string(self, node: ast.String) -> str:
+        return repr(node.value)
+
+    def boolean(self, node: ast.Boolean) -> str:
+        return "True" if node.value else "False"
+
+    def name(self, node: ast.Name) -> str:
+        name = node.name
+        if self.scope.owner(name) is not None:
+            return f"v_{name}"
+        if name in CONSTANTS:
+            return "None"
+        if name in BUILTINS:
+            return f"f_{name}"
+        return "builtin" if name == BUILTIN_MODULE else f"undefined({name!r})"
+
+    # Compounds.
+
+    def array(self, node: ast.Array) -> str:
+        return f"[{', '.join(self.operands(node.items))}]"
+
+    def object(self, node: ast.ObjectLiteral) -> str:
+        values = self.operands(node.values)
+        return "{" + ", ".join([f"{key!r}: {value}" for key, value in zip(node.keys, values, strict=True)]) + "}"
+
+    def unary(self, node: ast.Unary) -> str:
+        operand = self.expression(node.operand)
+        return f"(not {operand})" if node.operator == "!" else f"(-{operand})"
+
+    def conditional(self, node: ast.Conditional) -> str:
+        test = self.expression(node.test)
+        return f"({self.sometimes(node.yes)} if {test} else {self.sometimes(node.no)})"
+
+    def binary(self, node: ast.Binary) -> str:
+        """A chain of operators of one family, flat: `a + b - c` is one level for the host's parser too."""
+        operators, operands = _spine(node)
+        family = _FAMILY.get(node.operator)
+        if node.operator in _OPERATORS:
+            return self._logical(_OPERATORS[node.operator], operands)
+        if family is None:
+            left, right = self.operands(operands)
+            return f"({left} {node.operator} {right})"
+        if "+" in operators and any(map(_has_text, operands)):
+            return self._texts(operators, operands)
+        return self._chain(operators, self.operands(operands))
+
+    def _chain(self, operators: Sequence[str], texts: list[str]) -> str:
+        run = texts[0]
+        for count, (operator, text) in enumerate(zip(operators, texts[1:], strict=True), 1):
+            run = f"{run} {operator} {text}"
+            if not count % _MAX_RUN and not self.inline:
+                run = self.keep(f"({run})")
+        return f"({run})"
+
+    def _logical(self, word: str, operands: Sequence[ast.Expression]) -> str:
+        texts = [self.expression(operands[0])]
+        texts += [self.sometimes(operand) for operand in operands[1:]]
+        return "(" + f" {word} ".join(texts) + ")"
+
+    def _texts(self, operators: Sequence[str], operands: Sequence[ast.Expression]) -> str:
+        """A chain with a string literal in it: from the first such `+` on, everything is made text and joined."""
+        texts = self.operands(operands)
+        pieces = [(operands[0], texts[0])]
+        joined = _has_text(operands[0])
+        for operator, operand, text in zip(operators, operands[1:], texts[1:], strict=True):
+            if operator == "+" and (joined or _has_text(operand)):
+                pieces.append((operand, text))
+                joined = True
+            else:
+                left = _joined(pieces) if joined else pieces[0][1]
+                pieces, joined = [(_OPAQUE, f"({left} {operator} {text})")], False
+        return _joined(pieces) if joined else pieces[0][1]
+
+    # Members, indices and calls.
+
+    def member(self, node: ast.Member) -> str:
+        if isinstance(node.base, ast.ObjectLiteral):
+            return f"{self.expression(node.base)}[{node.name!r}]"
+        base = self.expression(node.base)
+        if node.name == "length":
+            first, again = self.bind(base)
+            return f"(len({again}) if type({first}) is list else member({again}, 'length'))"
+        if self._module_of(node.base):
+            return f"member({base}, {node.name!r})"
+        return self._entry(base, node.name, "member")
+
+    def _entry(self, base: str, name: str, otherwise: str) -> str:
+        """The entry `name` of an object, or what the slow path `otherwise` finds."""
+        if self.inline:
+            first, again = self.bind(base)
+            return (
+                f"({again}[{name!r}] if type({first}) is dict and {name!r} in {again} "
+                f"else {otherwise}({again}, {name!r}))"
+            )
+        kept = self.keep(base)
+        value = self.temporary()
+        self.line(f"try: {value} = {kept}[{name!r}]")
+        self.line(f"except MISS: {value} = {otherwise}({kept}, {name!r})")
+        return value
+
+    def index(self, node: ast.Index) -> str:
+        base, index = self.operands((node.base, node.index))
+        return f"{self._subscriptable(base)}[{index}]"
+
+    def slice(self, node: ast.Slice) -> str:
+        parts = [part for part in (node.low, node.high, node.step) if part is not None]
+        texts = iter(self.operands((node.base, *parts)))
+        base = next(texts)
+        low, high, step = [next(texts) if part is not None else "" for part in (node.low, node.high, node.step)]
+        return f"{self._subscriptable(base)}[{low}:{high}:{step}]"
+
+    def _subscriptable(self, base: str) -> str:
+        """The host warns about subscripts and calls of literals; a temporary keeps it quiet."""
+        if base[0] in "0123456789'\"[{(" or base in {"None", "True", "False"}:
+            return f"({self.temporary()} := {base})"
+        return base
+
+    def call(self, node: ast.Call) -> str:
+        callee = node.callee
+        self.at = node.start
+        if type(callee) is ast.Name:
+            if callee.name in BUILTINS:
+                return self._builtin(callee.name, node.arguments)
+            function, *arguments = self.operands((callee, *node.arguments))
+            return f"{function}({', '.join(arguments)})"
+        if type(callee) is ast.Member:
+            return self._method(callee, node.arguments)
+        function, *arguments = self.operands((callee, *node.arguments))
+        return f"{self._subscriptable(function)}({', '.join(arguments)})"
+
+    def _method(self, callee: ast.Member, nodes: tuple[ast.Expression, ...]) -> str:
+        name = callee.name
+        module = self._module_of(callee.base)
+        if module:
+            variable = callee.base.name  # type: ignore[attr-defined]
+            arguments = ", ".join(self.operands(nodes))
+            if module in LIBRARY:
+                key = (variable, name)
+                return f"{self.members.setdefault(key, f'm{len(self.members) + 1}')}({arguments})"
+            return f"method(v_{variable}, {name!r})({arguments})"
+        base = self.expression(callee.base)
+        kind = _FAST.get(name)
+        if kind is None:
+            return self._property_call(self._entry(base, name, "method"), nodes)
+        return self._fast_method(base, name, kind, nodes)
+
+    def _property_call(self, function: str, nodes: tuple[ast.Expression, ...]) -> str:
+        held, arguments = self._after([function], nodes)
+        return f"{held[0]}({', '.join(arguments)})"
+
+    def _after(self, texts: list[str], nodes: Sequence[ast.Expression]) -> tuple[list[str], list[str]]:
+        """`texts` and the operands that are evaluated after them."""
+        before = self.written
+        later = self.operands(nodes)
+        if self.written > before:
+            self._keep_before(texts, before)
+        return texts, later
+
+    def _fast_method(self, base: str, name: str, kind: str, nodes: tuple[ast.Expression, ...]) -> str:
+        """A method of lists or strings: the host's own when the base is one, else the checked path."""
+        (base,), texts = self._after([base], nodes)
+        arguments = ", ".join(texts)
+        first, again = self.bind(base)
+        if len(arguments) > _MAX_TWICE:
+            return f"method({base}, {name!r})({arguments})"
+        fast, slow = f"{again}.{name}({arguments})", f"method({again}, {name!r})({arguments})"
+        return f"({fast} if type({first}) is {kind} else {slow})"
+
+    def _module_of(self, node: ast.Expression) -> str:
+        """The module that a name surely is: bound by one import at the top level and by nothing else."""
+        if type(node) is not ast.Name:
+            return ""
+        owner = self.scope.owner(node.name)
+        if owner is None or owner.outer is not None or node.name in owner.assigned or node.name in owner.shared:
+            return ""
+        paths = owner.imports.get(node.name, set())
+        path = ".".join(next(iter(paths))) if len(paths) == 1 else ""
+        return path if path in self.names.modules else ""
+
+    def _builtin(self, name: str, nodes: tuple[ast.Expression, ...]) -> str:
+        if name == "call" and nodes:
+            function, *arguments = self.operands(nodes)
+            return f"{self._subscriptable(function)}({', '.join(arguments)})"
+        texts = self.operands(nodes)
+        if len(texts) == 1:
+            if name == "len":
+                return self._length(texts[0])
+            if name in _GUARDED:
+                first, again = self.bind(texts[0])
+                return f"({name}({again}) if type({first}) {_GUARDED[name]} else b_{name}({again}))"
+            if name in _DIRECT:
+                return f"{name}({texts[0]})"
+        if len(texts) > 1 and name in {"min", "max"}:
+            return f"{name}({', '.join(texts)})"
+        return f"b_{name}({', '.join(texts)})"
+
+    def _length(self, text: str) -> str:
+        if self.inline:
+            first, again = self.bind(text)
+            return f"(len({again}) if type({first}) is list else b_len({again}))"
+        kept = self.keep(text)
+        value = self.temporary()
+        self.line(f"try: {value} = len({kept})")
+        self.line(f"except TypeError: {value} = 0")
+        return value
+
+    def arrow(self, node: ast.Arrow) -> str:
+        """A lambda where the body allows it, else a function that is defined in front of the statement."""
+        raise NotImplementedError
+
+
+class Text(ast.Expression):
+    """Host text in the place of an expression, for compound assignment."""
+
+    __slots__ = ("text",)
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.start = self.end = 0
+
+
+_OPAQUE = Text("")
+
+
+def _spine(node: ast.Binary) -> tuple[list[str], list[ast.Expression]]:
+    """Operators and operands of a left-associative chain of one family, left to right."""
+    family = _FAMILY.get(node.operator)
+    operators, operands = [node.operator], [node.right]
+    left = node.left
+    while family is not None and isinstance(left, ast.Binary) and _FAMILY.get(left.operator) == family:
+        operators.append(left.operator)
+        operands.append(left.right)
+        left = left.left
+    operands.append(left)
+    return operators[::-1], operands[::-1]
+
+
+def _has_text(node: ast.Expression) -> bool:
+    """Whether a node is a string literal or a `+` chain with one in it: what makes `+` join texts."""
+    while isinstance(node, ast.Binary) and node.operator == "+":
+        if _has_text(node.right):
+            return True
+        node = node.left
+    return type(node) is ast.String
+
+
+def _joined(pieces: Sequence[tuple[ast.Expression, str]]) -> str:
+    """Host text that joins the text forms. CPython compiles this shape of `%` like an f-string."""
+    pattern, values = [], []
+    for node, text in pieces:
+        if isinstance(node, ast.String):
+            pattern.append(node.value.replace("%", "%%"))
+        else:
+            pattern.append("%s")
+            values.append(text)
+    if not values:
+        return repr("".join(pattern).replace("%%", "%"))
+    return f"({''.join(pattern)!r} % ({', '.join(values)},))"
+
+
+_EXPRESSIONS: dict[type[ast.Expression], Callable[[ExpressionGenerator, Any], str]] = {
+    ast.Number: ExpressionGenerator.number,
+    ast.String: ExpressionGenerator.string,
+    ast.Boolean: ExpressionGenerator.boolean,
+    ast.Name: ExpressionGenerator.name,
+    ast.Array: ExpressionGenerator.array,
+    ast.ObjectLiteral: ExpressionGenerator.object,
+    ast.Unary: ExpressionGenerator.unary,
+    ast.Binary: ExpressionGenerator.binary,
+    ast.Conditional: ExpressionGenerator.conditional,
+    ast.Call: ExpressionGenerator.call,
+    ast.Index: ExpressionGenerator.index,
+    ast.Slice: ExpressionGenerator.slice,
+    ast.Member: ExpressionGenerator.member,
+    ast.Arrow: lambda generator, node: generator.arrow(node),
+    Text: lambda _generator, node: str(node.text),
+}

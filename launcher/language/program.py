@@ -1,0 +1,178 @@
+"""The front end as one call: bytes of a program to something that `launcher.runtime` can run.
+
+Pure: user modules come from a function of the caller. A `Program` goes to bytes and back with `marshal`, for a cache
+keyed by `cache_key`; those bytes are code, so a cache must be as trusted as the interpreter.
+"""
+
+from __future__ import annotations
+
+import marshal
+import sys
+
+from launcher.canonical import sha256_hex
+from launcher.language import ast, declare, names
+from launcher.language.catalogue import BUILTIN_MODULE, HOST_MODULES, LIBRARY
+from launcher.language.diagnostics import Diagnostic, Findings, SourceError
+from launcher.language.generate import generate
+from launcher.language.parser import parse
+from launcher.language.source import Source
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import CodeType
+    from typing import Any
+
+    # Dotted name of a user module -> its source, or None when there is none.
+    Loader = Callable[[str], bytes | None]
+
+# Changes whenever the same source would give other code.
+LANGUAGE_VERSION = 1
+MAX_MODULES = 200
+
+
+class Unit:
+    """One compiled source: its name and text (for stack traces), its code, the offset of each line of the code, and
+    the full names of the user modules that its imports mean.
+    """
+
+    __slots__ = ("code", "marks", "modules", "name", "text")
+
+    def __init__(self, name: str, text: str, code: CodeType, marks: tuple[int, ...], modules: dict[str, str]) -> None:
+        self.name = name
+        self.text = text
+        self.code = code
+        self.marks = marks
+        self.modules = modules
+
+    def parts(self) -> tuple[Any, ...]:
+        return self.name, self.text, self.code, self.marks, self.modules
+
+
+class Program:
+    """A compiled program: its main unit, its user modules by full name, and what it declares and imports.
+
+    `needs` is a list of `Grant.to_data()` values, `imports` the dotted names in order.
+    """
+
+    __slots__ = ("imports", "main", "modules", "needs")
+
+    def __init__(self, main: Unit, modules: dict[str, Unit], needs: list[dict[str, Any]], imports: list[str]) -> None:
+        self.main = main
+        self.modules = modules
+        self.needs = needs
+        self.imports = imports
+
+    def to_bytes(self) -> bytes:
+        """The program for a cache."""
+        modules = {name: unit.parts() for name, unit in self.modules.items()}
+        return marshal.dumps((_version(), self.main.parts(), modules, self.needs, self.imports))
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Program:
+        """The inverse of `to_bytes`; the bytes must be trusted. Raises ValueError when another version wrote them."""
+        version, main, modules, needs, imports = marshal.loads(data)  # noqa: S302  a trusted cache, see above
+        if version != _version():
+            raise ValueError("compiled by another version")
+        return cls(Unit(*main), {name: Unit(*parts) for name, parts in modules.items()}, needs, imports)
+
+
+def _version() -> tuple[Any, ...]:
+    return LANGUAGE_VERSION, sys.implementation.cache_tag, sys.hexversion
+
+
+def cache_key(data: bytes) -> str:
+    """What a cache keys the program of these source bytes by: content and version."""
+    return sha256_hex(repr(_version()).encode() + b"\n" + data)
+
+
+def compile_program(data: bytes, name: str, loader: Loader | None = None) -> Program:
+    """Compile a program and the user modules that it imports. Raises SourceError."""
+    return _Compiler(loader or _no_modules).program(data, name)
+
+
+def _no_modules(_name: str) -> bytes | None:
+    return None
+
+
+class _Compiler:
+    """One run of the front end."""
+
+    def __init__(self, loader: Loader) -> None:
+        self.loader = loader
+        self.sources: dict[str, bytes | None] = {}
+        self.modules: dict[str, Unit] = {}
+        self.needs: list[dict[str, Any]] = []
+
+    def program(self, data: bytes, name: str) -> Program:
+        source = Source.from_bytes(data, name)
+        try:
+            main, imports = self.unit(source, "", module=False)
+        except RecursionError:
+            diagnostic = Diagnostic("the program is nested too deeply", 0, 0, hint="move inner parts into functions")
+            raise SourceError(source, [diagnostic]) from None
+        return Program(main, self.modules, self.needs, imports)
+
+    def unit(self, source: Source, package: str, *, module: bool) -> tuple[Unit, list[str]]:
+        tree = parse(source)
+        findings = Findings(source)
+        self.needs += declare.needs(tree, source, findings)
+        findings.raise_any()
+        found = names.check(tree, source, lambda path: bool(self.resolve(path, package)))
+        generated = generate(tree, source, found, module=module)
+        resolved = {path: full for path in found.modules if (full := self.resolve(path, package))}
+        for full in resolved.values():
+            self.load(full, source)
+        return Unit(source.name, source.text, generated.code, generated.marks, resolved), found.modules
+
+    def resolve(self, path: str, package: str) -> str:
+        """The full name of the user module that an import means, or "": library modules go first."""
+        if path in LIBRARY or path == BUILTIN_MODULE:
+            return ""
+        for full in (path, f"{package}.{path}" if package else path):
+            if self.source(full) is not None:
+                return full
+        return ""
+
+    def source(self, full: str) -> bytes | None:
+        if full not in self.sources:
+            self.sources[full] = self.loader(full)
+        return self.sources[full]
+
+    def load(self, full: str, importer: Source) -> None:
+        """Compile a user module once. A cycle of imports is allowed: the entry is there before its imports are."""
+        if full in self.modules:
+            return
+        if len(self.modules) >= MAX_MODULES:
+            raise SourceError(importer, [Diagnostic(f"more than {MAX_MODULES} modules are imported", 0, 0)])
+        source = Source.from_bytes(self.sources[full] or b"", full.replace(".", "/") + ".ml")
+        self.modules[full] = _PENDING
+        self.modules[full], _imports = self.unit(source, full.rpartition(".")[0], module=True)
+
+
+_PENDING = Unit("", "", compile("", "", "exec"), (), {})
+
+
+def declarations(data: bytes, name: str) -> dict[str, Any]:
+    """What the reader of untrusted source reports: `needs`, `imports` and `diagnostics`, as plain JSON values.
+
+    User modules are not followed: `imports` names what the caller may add.
+    """
+    findings: list[dict[str, object]] = []
+    needs: list[dict[str, Any]] = []
+    imports: list[str] = []
+    try:
+        source = Source.from_bytes(data, name)
+        tree = parse(source)
+        imports = [".".join(node.path) for node in tree.body if isinstance(node, ast.Import)]
+        found = Findings(source)
+        needs = declare.needs(tree, source, found)
+        found.raise_any()
+        names.check(tree, source, lambda path: path.partition(".")[0] not in HOST_MODULES)
+    except SourceError as error:
+        findings = [diagnostic.to_data(error.source) for diagnostic in error.diagnostics]
+    except RecursionError:
+        findings = [
+            {"message": "the program is nested too deeply", "line": 1, "column": 1, "hint": "", "code": "syntax"}
+        ]
+    return {"needs": needs, "imports": imports, "diagnostics": findings}

@@ -1,0 +1,135 @@
+"""Kinds of values, their text forms, and conversions between them."""
+
+from __future__ import annotations
+
+from types import FunctionType
+
+from launcher.runtime.errors import Caught
+from launcher.runtime.library import Function, Object
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
+_KINDS: dict[type, str] = {
+    bool: "boolean",
+    int: "number",
+    float: "number",
+    str: "string",
+    list: "array",
+    dict: "object",
+    FunctionType: "function",
+    Function: "function",
+}
+
+
+def typeof(x: Any) -> str:
+    """The kind of a value, section 6.1 of the reference."""
+    kind = _KINDS.get(type(x))
+    if kind is None:
+        kind = (x.kind or type(x).__name__) if isinstance(x, Object) else "unknown"
+    return kind
+
+
+def text(x: Any) -> str:
+    """`str(x)`: booleans in lower case at the top level only, the rest as the host has it."""
+    if x is True:
+        return "true"
+    return "false" if x is False else str(x)
+
+
+def quoted(x: Any) -> str:
+    """`repr(x)`."""
+    if x is True:
+        return "true"
+    return "false" if x is False else repr(x)
+
+
+def to_int(x: Any) -> int:
+    """`int(x)`: texts go through float first, as in the first implementation."""
+    if type(x) is str:
+        try:
+            number = float(x)
+        except ValueError:
+            raise ValueError(f"invalid literal for int() with base 10: {x!r}") from None
+        return int(number)
+    return int(x)
+
+
+def to_float(x: Any) -> float:
+    """`float(x)`."""
+    return float(x)
+
+
+def length(x: Any) -> int:
+    """`len(x)`: 0 for whatever has no length."""
+    try:
+        return len(x)
+    except TypeError:
+        return 0
+
+
+def rounded(x: Any, digits: int | None = None) -> Any:
+    """`round(x)`: half to even; a float stays a float."""
+    if type(x) is float:
+        return round(x, 0 if digits is None else digits)
+    return round(x) if digits is None else round(x, digits)
+
+
+def total(values: Iterable[Any], start: Any = 0) -> Any:
+    """`sum(a)`: floats are summed with Neumaier's compensation, as CPython does since 3.12."""
+    result = start
+    iterator = iter(values)
+    for x in iterator:
+        if type(x) is float or type(result) is float:
+            return _compensated(result, x, iterator)
+        result = result + x
+    return result
+
+
+def _compensated(result: Any, x: Any, rest: Iterable[Any]) -> Any:
+    pending = [x]
+    compensation = 0.0
+    result = float(result) if type(result) in _PLAIN else result
+    for source in (pending, rest):
+        for item in source:
+            if type(item) not in _PLAIN or type(result) is not float:
+                result = (result + compensation if compensation else result) + item
+                compensation = 0.0
+                continue
+            number = float(item)
+            summed = result + number
+            if abs(result) >= abs(number):
+                compensation += (result - summed) + number
+            else:
+                compensation += (number - summed) + result
+            result = summed
+    if compensation and _finite(compensation):
+        return result + compensation
+    return result
+
+
+_PLAIN = frozenset((float, int, bool))
+
+
+def _finite(number: float) -> bool:
+    return number - number == 0.0
+
+
+def keys(o: Any) -> list[Any]:
+    """`keys(o)`."""
+    return list(_entries(o, "keys"))
+
+
+def values(o: Any) -> list[Any]:
+    """`values(o)`."""
+    return list(_entries(o, "values").values())
+
+
+def _entries(o: Any, function: str) -> dict[Any, Any]:
+    if type(o) is dict:
+        return o
+    if type(o) is Caught and type(o.value) is dict:
+        return o.value
+    raise TypeError(f"{function}() needs an object, not {typeof(o)}")
