@@ -93,7 +93,7 @@ def test_size_and_encoding_are_bounded() -> None:
 def test_scalars_have_one_reading(text: str, value: object) -> None:
     found = load(f"a: {text}\n".encode(), "p.yaml").plain()
     assert found == {"a": value}
-    assert type(found["a"]) is type(value)  # type: ignore[index]
+    assert type(found["a"]) is type(value)
 
 
 def test_places_count_characters_from_one() -> None:

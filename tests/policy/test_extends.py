@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from launcher.errors import DocumentError
 from launcher.policy.extends import expand
-from launcher.policy.model import Policy
 from launcher.policy.policy_document import read_policy
+
+if TYPE_CHECKING:
+    from launcher.policy.model import Policy
 
 
 def policies(**texts: str) -> dict[str, Policy]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
-from launcher.capability.grant import Grant
 from launcher.errors import DocumentError
 from launcher.policy.document import load
 from launcher.policy.notation import Rules
+
+if TYPE_CHECKING:
+    from launcher.capability.grant import Grant
 
 
 def rules(text: str) -> Rules:
@@ -100,20 +104,28 @@ READ = [
     ("deny: {file: [{patterns: [], operations: [read]}]}", [], []),
     ("capabilities: {file: [{patterns: [/a], operations: []}], js: false}", [], []),
     (
-        "capabilities: {network: [{hosts: [db.x.org], operations: [tcp], ports: [5432, '8000-8010'], max_bytes: 1MiB,"
-        " rate: 10/m, expires_at: 2030-01-01T00:00:00Z, allow_private: true}]}",
+        (
+            "capabilities: {network: [{hosts: [db.x.org], operations: [tcp], ports: [5432, '8000-8010'], max_bytes: 1MiB,"
+            " rate: 10/m, expires_at: 2030-01-01T00:00:00Z, allow_private: true}]}"
+        ),
         [
-            "network.tcp db.x.org {'ports': [5432, '8000-8010'], 'max_bytes': 1048576, 'allow_private': True, "
-            "'expires_at': 1893456000, 'rate': {'count': 10, 'seconds': 60}}"
+            (
+                "network.tcp db.x.org {'ports': [5432, '8000-8010'], 'max_bytes': 1048576, 'allow_private': True, "
+                "'expires_at': 1893456000, 'rate': {'count': 10, 'seconds': 60}}"
+            )
         ],
         [],
     ),
     (
-        "capabilities: {network: [{hosts: [a.org], operations: [https], methods: [GET], tls: intercept,"
-        " inject: {header: Authorization, secret: api}}]}",
+        (
+            "capabilities: {network: [{hosts: [a.org], operations: [https], methods: [GET], tls: intercept,"
+            " inject: {header: Authorization, secret: api}}]}"
+        ),
         [
-            "network.https a.org {'methods': ['GET'], 'tls': 'intercept', "
-            "'inject': {'header': 'Authorization', 'secret': 'api'}}"
+            (
+                "network.https a.org {'methods': ['GET'], 'tls': 'intercept', "
+                "'inject': {'header': 'Authorization', 'secret': 'api'}}"
+            )
         ],
         [],
     ),

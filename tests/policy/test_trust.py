@@ -1,0 +1,132 @@
+"""Attacks 101 and 102: documents that a tenant could have written."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from launcher.errors import ConfigurationError
+from launcher.policy.trust import MAX_BYTES, Reader, ancestors
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+root_only = pytest.mark.skipif(os.geteuid() != 0, reason="gives files to another user")
+TENANT = 54321
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A directory that only its owner can write, holding one document."""
+    directory = tmp_path / "policies"
+    directory.mkdir(mode=0o755)
+    tmp_path.chmod(0o755)
+    (directory / "p.yaml").write_text("policy: {}")
+    (directory / "p.yaml").chmod(0o644)
+    return directory
+
+
+def refused(path: Path) -> ConfigurationError:
+    """What the strict reader says about `path`."""
+    with pytest.raises(ConfigurationError) as caught:
+        Reader(strict=True).read(str(path))
+    return caught.value
+
+
+def test_an_owners_document_is_read_with_the_stat_of_its_descriptor(place: Path) -> None:
+    content = Reader(strict=True).read(str(place / "p.yaml"))
+    assert content is not None
+    assert content[0] == b"policy: {}"
+    assert content[1].st_ino == (place / "p.yaml").stat().st_ino
+
+
+def test_what_does_not_exist_is_none(place: Path) -> None:
+    for strict in (True, False):
+        assert Reader(strict=strict).read(str(place / "q.yaml")) is None
+        assert Reader(strict=strict).read(str(place / "no" / "q.yaml")) is None
+        assert Reader(strict=strict).names(str(place / "no")) == []
+
+
+@pytest.mark.parametrize("mode", [0o664, 0o646, 0o666])
+def test_a_document_that_others_can_write_is_refused(place: Path, mode: int) -> None:
+    (place / "p.yaml").chmod(mode)
+    error = refused(place / "p.yaml")
+    assert f"{place / 'p.yaml'} can be written by others" in error.message
+    assert error.hint == f"run: chmod go-w {place / 'p.yaml'}"
+
+
+@pytest.mark.parametrize("depth", [0, 1])
+def test_a_directory_above_that_others_can_write_is_refused(place: Path, depth: int) -> None:
+    above = [place, place.parent][depth]
+    above.chmod(0o775)
+    error = refused(place / "p.yaml")
+    assert str(above) in error.message
+    assert str(above) in error.hint
+
+
+def test_a_sticky_directory_is_no_way_in(place: Path) -> None:
+    place.parent.chmod(0o1777)
+    assert Reader(strict=True).read(str(place / "p.yaml")) is not None
+
+
+def test_the_sticky_directory_that_holds_the_document_itself_is_refused(place: Path) -> None:
+    place.chmod(0o1777)
+    assert "can be written by others" in refused(place / "p.yaml").message
+
+
+@root_only
+@pytest.mark.parametrize("which", ["file", "directory", "above"])
+def test_a_tenants_document_or_directory_is_refused(place: Path, which: str) -> None:
+    owned = {"file": place / "p.yaml", "directory": place, "above": place.parent}[which]
+    os.chown(owned, TENANT, TENANT)
+    error = refused(place / "p.yaml")
+    assert f"{owned} belongs to uid {TENANT}" in error.message
+    assert "chown" in error.hint
+
+
+@pytest.mark.parametrize("where", ["file", "directory"])
+def test_a_symbolic_link_is_refused(place: Path, where: str) -> None:
+    if where == "file":
+        link = place / "q.yaml"
+        link.symlink_to("p.yaml")
+        target = link
+    else:
+        link = place.parent / "link"
+        link.symlink_to(place)
+        target = link / "p.yaml"
+    assert f"{link} is a symbolic link" in refused(target).message
+    assert Reader(strict=False).read(str(target)) is not None
+
+
+def test_a_fifo_or_directory_is_no_document_and_does_not_block(place: Path) -> None:
+    os.mkfifo(place / "f.yaml", 0o600)
+    (place / "d.yaml").mkdir()
+    for name in ("f.yaml", "d.yaml"):
+        for strict in (True, False):
+            with pytest.raises(ConfigurationError, match="not a regular file"):
+                Reader(strict=strict).read(str(place / name))
+
+
+def test_a_document_without_end_is_refused(place: Path) -> None:
+    with (place / "big.yaml").open("wb") as file:
+        file.truncate(MAX_BYTES + 1)
+    assert "larger than" in refused(place / "big.yaml").message
+
+
+def test_no_descriptor_is_left_open(place: Path) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    place.chmod(0o777)
+    for _ in range(3):
+        refused(place / "p.yaml")
+    place.chmod(0o755)
+    Reader(strict=True).read(str(place / "p.yaml"))
+    Reader(strict=True).check(str(place / "p.yaml"))
+    Reader(strict=True).names(str(place))
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_ancestors_are_the_directories_above() -> None:
+    assert list(ancestors("/a/b/c")) == ["/", "/a", "/a/b"]
+    assert list(ancestors("/a")) == ["/"]
