@@ -46,6 +46,11 @@ def request_of(arguments: Arguments, *, default: list[str] | None = None) -> Req
     return request
 
 
+def request_identity(arguments: Arguments) -> Request:
+    """A request that only says who asks."""
+    return Request(root=arguments.root, token=_token(arguments))
+
+
 def _token(arguments: Arguments) -> str | None:
     token: str | None = arguments.token
     return token or os.environ.get(TOKEN_VARIABLE) or None

@@ -22,7 +22,7 @@ def run(arguments: Arguments) -> int:
     """The shell's exit status. Raises UsageError without a terminal."""
     if not (os.isatty(0) and os.isatty(1)):
         raise UsageError("there is no terminal", hint="to run a command: mlsandbox launch -- sh -c '...'")
-    arguments.program, arguments.arguments = None, []
+    arguments.__dict__.update(program=None, arguments=[])
     shell = next(path for path in _SHELLS if os.path.exists(path))
     request = request_of(arguments, default=[shell])
     request.terminal = True

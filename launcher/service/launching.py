@@ -121,10 +121,8 @@ class Launch:
             detail["unenforced"] = [row["permission"] for row in profile.data["unenforced"]]
         if profile.data["syscalls"]["add"]:
             detail["syscalls"] = profile.data["syscalls"]["add"]
-        started = event(
-            "launch", "policy", ALLOWED, resource=self._name(), detail=detail, **self._who(self.decided.asked)
-        )
-        self._log.append([started])
+        started = event("launch", "policy", ALLOWED, resource=self._name(), detail=detail)
+        self._log.append([{**started, **self._who(self.decided.asked)}])
 
     def _record_refusal(self, asked: Asked, error: SandboxError) -> None:
         detail: dict[str, object] = {"reason": str(error)[:4000], "argv": list(self._shown(asked))}
@@ -138,13 +136,12 @@ class Launch:
             "limit": result.limit,
             "usage": result.usage.to_data(),
         }
-        events = self._ml.events(self._who(self.decided.asked), result) if self._ml else []
-        events.append(
-            event("job.ended", "service", detail=detail, resource=self._name(), **self._who(self.decided.asked))
-        )
+        who = self._who(self.decided.asked)
+        events = self._ml.events(who, result) if self._ml else []
         if result.limit:
-            events.append(self._limit_event(result.limit))
-        self._log.append(events)
+            events.append({**self._limit_event(result.limit), **who})
+        events.append({**event("job.ended", "service", detail=detail, resource=self._name()), **who})
+        self._log.append(events, sync=False)
 
     def _limit_event(self, limit: str) -> dict[str, object]:
         value = self.decided.profile.data["limits"][limit]

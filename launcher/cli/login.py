@@ -1,0 +1,49 @@
+"""`mlsandbox login`: keep an identity token for later launches."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from launcher.audit.printable import printable
+from launcher.cli.options import Option
+from launcher.cli.output import show, show_json
+from launcher.errors import IdentityError, UsageError
+from launcher.identity import token_file
+from launcher.identity.registry import default_providers
+from launcher.policy import cache
+from launcher.policy.paths import Locations
+
+if TYPE_CHECKING:
+    from launcher.cli.options import Arguments
+
+HELP = "Verify an identity token and keep it, readable by you alone, for later launches."
+EXAMPLE = "mlsandbox login --token-file token.jwt"
+OPTIONS = (Option("--token-file", metavar="FILE", help="the file that holds the token"),)
+
+
+def run(arguments: Arguments) -> int:
+    """Stores the token of --token-file. Raises UsageError, IdentityError."""
+    if not arguments.token_file:
+        raise UsageError("--token-file is missing", hint="mlsandbox login --token-file FILE")
+    locations = Locations.find(arguments.root)
+    config = cache.load(locations).config
+    if config.jwt is None:
+        raise IdentityError(
+            "this installation verifies no tokens", hint=f"an administrator can set `jwt` in {locations.config}"
+        )
+    token = _read(arguments.token_file)
+    user = default_providers(config).authenticate("jwt", token=token)
+    token_file.store(locations.token, token)
+    if arguments.json:
+        show_json({"user": user.name, "token": locations.token})
+    else:
+        show(f"logged in as {printable(user.name)}")
+    return 0
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, encoding="ascii", errors="replace") as file:
+            return file.read(token_file.MAX_BYTES + 1).strip()
+    except (OSError, ValueError) as error:
+        raise UsageError(f"cannot read {path!r}: {getattr(error, 'strerror', None) or error}") from error
