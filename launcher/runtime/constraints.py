@@ -78,7 +78,7 @@ PERIODS = {
 
 
 def rate(value: Any) -> tuple[int, float]:
-    """A rate as (uses, seconds): from a pair, a number (a second) or `100/m`, `5/10s`. Raises ValueError."""
+    """A rate as (uses, seconds): of `{count, seconds}`, a pair, a number (a second), `100/m`, `5/10s`. Or ValueError."""
     if isinstance(value, str):
         count, _, period = value.replace(" ", "").partition("/")
         digits = len(period) - len(period.lstrip("0123456789"))
@@ -86,6 +86,8 @@ def rate(value: Any) -> tuple[int, float]:
         if not count.isdecimal() or unit not in PERIODS:
             raise ValueError("a rate such as 100/m")
         return int(count), float(int(period[:digits] or 1) * PERIODS[unit])
+    if isinstance(value, dict):  # as policies keep it
+        return _count(value["count"]), _moment(value["seconds"])
     if isinstance(value, (list, tuple)) and len(value) == 2:
         return _count(value[0]), _moment(value[1])
     return _count(value), 1.0

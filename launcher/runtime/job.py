@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 class Job:
     """The program's name and arguments, the staged directories, and the secrets that were granted to it by name."""
 
-    __slots__ = ("_secrets", "arguments", "name", "staged")
+    __slots__ = ("_secrets", "arguments", "name", "packages", "staged")
 
     def __init__(
         self,
@@ -19,10 +19,13 @@ class Job:
         arguments: Sequence[str] = (),
         staged: Sequence[str] = (),
         secrets: Mapping[str, str] | None = None,
+        packages: Sequence[str] = (),
     ) -> None:
         self.name = name
         self.arguments = tuple(arguments)
         self.staged = tuple(staged)
+        # Where optional packages are (the interpreter is started without site-packages).
+        self.packages = tuple(packages)
         self._secrets = dict(secrets or {})
 
     def secret(self, name: str) -> str | None:
@@ -38,10 +41,11 @@ class Job:
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> Job:
-        """From the context JSON (interfaces section 8): `name`, `args`, `staged`, `keychain`, each optional."""
+        """From the context JSON: `name`, `args`, `staged`, `keychain`, `packages`, each optional."""
         return cls(
             str(data.get("name", "")),
             [str(word) for word in data.get("args", ())],
             [str(path) for path in data.get("staged", ())],
             {str(name): str(value) for name, value in data.get("keychain", {}).items()},
+            [str(path) for path in data.get("packages", ())],
         )

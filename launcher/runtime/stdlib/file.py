@@ -11,6 +11,7 @@ from launcher.runtime.stdlib._declare import module
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
 _WRITE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
@@ -28,6 +29,20 @@ def read_bytes(path: str) -> bytes:
     descriptor = _disk.open_checked(canonical, os.O_RDONLY)
     with open(descriptor, "rb") as stream:
         return _whole(stream.read, canonical)
+
+
+def each_chunk(path: str) -> Iterator[bytes]:
+    """As `read_bytes`, in pieces."""
+    canonical = _disk.resolved(path)
+    current().require("file", "read", canonical, written=path)
+    descriptor = _disk.open_checked(canonical, os.O_RDONLY)
+    try:
+        while data := os.read(descriptor, CHUNK):
+            yield data
+    except OSError as error:
+        raise _disk.named(error, canonical) from None
+    finally:
+        os.close(descriptor)
 
 
 def _whole(read: Any, path: str) -> bytes:
@@ -60,12 +75,18 @@ def write_bytes(path: str, data: bytes) -> None:
 def append_bytes(path: str, data: bytes) -> None:
     """Puts `data` at the end of the file. Raises CapabilityError and OSError."""
     canonical = _disk.resolved(path)
-    try:
-        before = os.stat(canonical).st_size
-    except OSError:
-        before = 0
-    current().require("file", "append", canonical, written=path, size=before + len(data))
+    current().require("file", "append", canonical, written=path, size=_size_of(canonical) + len(data))
     _store(canonical, _APPEND, data)
+
+
+def extend_bytes(path: str, data: bytes) -> None:
+    """As `append_bytes`, where writing was granted instead too: what may be replaced may be added to."""
+    canonical = _disk.resolved(path)
+    if current().allows("file", "append", canonical):
+        append_bytes(path, data)
+    else:
+        current().require("file", "write", canonical, written=path, size=_size_of(canonical) + len(data))
+        _store(canonical, _APPEND, data)
 
 
 def _store(canonical: str, flags: int, data: bytes) -> None:

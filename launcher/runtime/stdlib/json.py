@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 MAX_DEPTH = 100
 
 
-def _parse(text: str) -> Any:
+def parse(text: str) -> Any:
     import json as host
 
     if type(text) is not str:
@@ -27,7 +27,7 @@ def _safe_parse(text: str, depth: int = MAX_DEPTH) -> Any:
     limit = min(depth, MAX_DEPTH)
     if type(text) is str and _nesting(text) > limit:
         raise ValueError(f"JSON parsing failed: nested deeper than {limit}")
-    return _parse(text)
+    return parse(text)
 
 
 def _nesting(text: str) -> int:
@@ -66,7 +66,7 @@ def _pretty_print(value: object, indent: int = 4) -> str:
 
 def _validate(text: str) -> bool:
     try:
-        _parse(text)
+        parse(text)
     except (ValueError, TypeError, RecursionError):
         return False
     return True
@@ -123,7 +123,7 @@ MODULE = module(
     "json",
     "JSON text and values.",
     (
-        ("parse", _parse, _P, "parse(s): the value; raises `JSON parsing failed: ...`"),
+        ("parse", parse, _P, "parse(s): the value; raises `JSON parsing failed: ...`"),
         (
             "safeParse",
             _safe_parse,
