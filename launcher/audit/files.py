@@ -1,7 +1,8 @@
 """Where the audit lies, and opening it safely.
 
 The log may be read by the operators' group (0640); the head may not, because whoever can open a file can hold a flock
-on it, and the head's lock serialises the writers. In system mode (uid 0) nobody but root may be able to replace either.
+on it, and the head's lock serialises the writers. In system mode (`Locations.system`, the host's own layout) nobody but
+root may be able to replace either.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ def audit_files(locations: object, config: object | None = None) -> AuditFiles:
     state = str(getattr(locations, "state"))  # noqa: B009
     path = settings(config).get("path")
     log = str(path) if path else os.path.join(directory, LOG_NAME)
-    return AuditFiles(log, os.path.join(state, HEAD_NAME))
+    return AuditFiles(log, os.path.join(state, HEAD_NAME), system=getattr(locations, "system", None))
 
 
 def settings(config: object | None) -> dict[str, object]:

@@ -42,6 +42,7 @@ def mirror_head(connection: sqlite3.Connection, files: AuditFiles) -> tuple[int,
             hint="the head or the log was replaced by an older one: mlsandbox audit verify",
         )
     with connection:
+        connection.execute(TABLE)
         connection.execute(
             "INSERT INTO audit_head VALUES (?, ?, ?, ?) ON CONFLICT (log) DO UPDATE"
             " SET seq = excluded.seq, digest = excluded.digest, time = excluded.time",
@@ -52,7 +53,7 @@ def mirror_head(connection: sqlite3.Connection, files: AuditFiles) -> tuple[int,
 
 def mirrored_head(connection: sqlite3.Connection, files: AuditFiles) -> tuple[int, str] | None:
     """(sequence, digest) that the database knows of this log."""
-    with connection:
-        connection.execute(TABLE)
+    if not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'audit_head'").fetchone():
+        return None
     row = connection.execute("SELECT seq, digest FROM audit_head WHERE log = ?", (files.log,)).fetchone()
     return None if row is None else (int(row[0]), str(row[1]))
