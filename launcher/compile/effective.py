@@ -94,33 +94,38 @@ def _shared(grant: Grant, need: Grant) -> tuple[str, ...]:
 
 
 def _with(grant: Grant, operations: tuple[str, ...], patterns: tuple[Any, ...], constraints: dict[str, Any]) -> Grant:
-    merged = stricter(grant.constraints, constraints)
+    # What a need leaves out accepts the grant's; what it says can only narrow.
+    accepted = {name: value for name, value in grant.constraints.items() if name in _RELAXING}
+    merged = stricter(grant.constraints, {**accepted, **constraints})
     return type(grant)(grant.type, operations, patterns, merged, grant.policy, grant.place)
 
 
-def stricter(left: dict[str, Any], right: dict[str, Any]) -> dict[str, Any]:
-    """Two sets of constraints that both bind. Absent restricts nothing."""
-    result = {**left, **right}
-    for name in set(left) & set(right):
-        result[name] = _stricter_value(name, left[name], right[name])
-    return result
-
-
-# Absent and false are the same for these, so true counts only where both say it.
-_BOTH = frozenset(("allow_private", "allow_loopback", "live"))
+# Constraints that give more than there is without them: they hold only where both sides have them.
+_RELAXING = frozenset(("allow_private", "allow_loopback", "live", "inject", "uses"))
 _WORDS = {"tls": "intercept", "commit": "success"}
 
 
+def stricter(left: dict[str, Any], right: dict[str, Any]) -> dict[str, Any]:
+    """Two sets of constraints that both bind. What is absent restricts nothing, and relaxes nothing either."""
+    both = set(left) & set(right)
+    result = {name: value for name, value in {**left, **right}.items() if name in both or name not in _RELAXING}
+    for name in both:
+        result[name] = _stricter_value(name, left[name], right[name])
+    return {name: value for name, value in result.items() if value is not None}
+
+
 def _stricter_value(name: str, left: Any, right: Any) -> Any:
-    if name in _BOTH:
+    if isinstance(left, bool) or isinstance(right, bool):
         return bool(left and right)
-    if isinstance(left, bool) or left == right:
+    if left == right:
         return left
     if isinstance(left, (int, float)) and isinstance(right, (int, float)):
         return min(left, right)
     if isinstance(left, list) and isinstance(right, list):
         return [item for item in left if item in right]
-    return _WORDS.get(name, left)
+    if name == "rate":
+        return min(left, right, key=lambda rate: (rate["count"] / rate["seconds"], rate["count"]))
+    return _WORDS.get(name, None if name in _RELAXING else left)  # two things to inject: neither holds
 
 
 def _in_time(grant: Grant, now: int | None) -> bool:

@@ -56,9 +56,7 @@ def explain(profile: Profile) -> list[str]:
         lines += ["", section["title"]]
         lines += [line for row in section["rows"] for line in _row_lines(row)]
     lines += ["", "Not enforced on this host, or not usable"]
-    lines += [line for gap in data["unenforced"] for line in _gap_lines(gap)] or [
-        "  nothing: all of the above is enforced"
-    ]
+    lines += [line for gap in data["unenforced"] for line in _gap_lines(gap)] or ["  nothing: all of it is enforced"]
     lines += ["", "What every sandbox does not promise, and how it behaves"]
     lines += [f"  {sentence}" for sentence in standing(profile)]
     return [printable(line) for line in lines]
