@@ -193,6 +193,8 @@ class ExpressionGenerator(Writer):
             )
         kept = self.keep(base)
         value = self.temporary()
+        if otherwise == "method":
+            value += f"_{name}"  # launcher.runtime.calls reads it in the error of a call that fails
         self.line(f"try: {value} = {kept}[{name!r}]")
         self.line(f"except MISS: {value} = {otherwise}({kept}, {name!r})")
         return value

@@ -151,6 +151,22 @@ def text_of(error: BaseException) -> str:
         return kind_of(error)
 
 
+def described(error: BaseException) -> tuple[str, str]:
+    """Kind and text of an error as ML shows them: the call of an entry that is no function has its own text."""
+    kind, text = kind_of(error), text_of(error)
+    if kind == "TypeError" and text.endswith(_NOT_CALLABLE):
+        from launcher.runtime.calls import called_property
+
+        name = called_property(error.__traceback__)
+        if name:
+            given = text.removesuffix(_NOT_CALLABLE).strip("'")
+            return "AttributeError", f"Property {name!r} is not callable (got {given})"
+    return kind, text
+
+
+_NOT_CALLABLE = " object is not callable"
+
+
 def caught(error: BaseException) -> Caught:
     """What a handler binds for `error`."""
     if type(error) is UserError:
@@ -161,7 +177,7 @@ def caught(error: BaseException) -> Caught:
 
 
 def _described(error: BaseException) -> Caught:
-    kind, text = kind_of(error), text_of(error)
+    kind, text = described(error)
     value: dict[str, Any] = {"message": text, "type": kind}
     if isinstance(error, CapabilityError):
         value |= {

@@ -1,0 +1,23 @@
+"""The descriptors that the sandbox hands to an ML job, and reading them."""
+
+from __future__ import annotations
+
+import os
+
+SOURCE, CONTEXT, REPORT = 3, 4, 5
+
+MAX_CONTEXT = 64 * 1024 * 1024
+
+
+def read_all(descriptor: int, most: int) -> bytes:
+    """What a descriptor holds, at most `most` bytes; closes it."""
+    parts: list[bytes] = []
+    size = 0
+    while size < most:
+        part = os.read(descriptor, min(1 << 20, most - size))
+        if not part:
+            break
+        parts.append(part)
+        size += len(part)
+    os.close(descriptor)
+    return b"".join(parts)
