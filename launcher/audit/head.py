@@ -78,10 +78,14 @@ def read(fd: int) -> Head | None:
     return max(whole, key=lambda head: head.generation, default=None)
 
 
+def reserve(fd: int) -> None:
+    """Take the blocks of a new head file, so that writing a head needs no space later. Raises OSError."""
+    if os.fstat(fd).st_size < FILE_SIZE and os.pwrite(fd, bytes(FILE_SIZE), 0) != FILE_SIZE:
+        raise OSError(28, os.strerror(28))
+
+
 def write(fd: int, head: Head) -> None:
-    """Write `head` over the older slot. The caller holds the lock. Raises OSError."""
-    if os.fstat(fd).st_size < FILE_SIZE:
-        os.pwrite(fd, bytes(FILE_SIZE), 0)  # take the blocks now: later writes need no space
+    """Write `head` over the older slot. The caller holds the lock and has called `reserve`. Raises OSError."""
     if os.pwrite(fd, encode(head), SLOT_OFFSETS[head.generation % 2]) != SLOT:
         raise OSError(5, "short write of the audit head")
 

@@ -66,9 +66,11 @@ class AuditLog:
     def append(self, events: Sequence[dict[str, object]], *, sync: bool = True) -> Head | None:
         """Append `events` in order, as one write. With `sync` they are on disk when this returns.
 
-        Returns the new head. Raises AuditError, or returns None where the configuration says to go on.
+        Returns the new head. Raises AuditError; where the configuration says to go on, it returns None for what
+        could not be written, and the head for what was written but could not be made durable.
         """
         self._check_process()
+        head = None
         try:
             with self._threads:
                 head = self._append(events)
@@ -78,8 +80,7 @@ class AuditLog:
             if self._refuse:
                 raise
             self.failure = error
-            self.missed += len(events)
-            return None
+            self.missed += 0 if head else len(events)
         return head
 
     def sync(self) -> None:
@@ -123,6 +124,7 @@ class AuditLog:
     def _write(self, events: Sequence[dict[str, object]]) -> Head:
         log_fd, head_fd = self._handles.log, self._handles.head
         old = heads.read(head_fd)
+        heads.reserve(head_fd)
         place = position(log_fd, old, self._boot, self._files.log + ".1")
         lines, seq, digest = self._lines(events, place)
         if place.torn:

@@ -293,6 +293,38 @@ def test_a_stopped_holder_is_named_and_not_waited_for_ever(
     os.close(holder)
 
 
+def test_a_crash_at_any_byte_of_a_write_is_repaired(files: AuditFiles, tmp_path: Path) -> None:
+    """Every prefix of the last line may be what a power cut left, with the head still at the line before."""
+    AuditLog.at(files).append([event("launch", "policy", user="alice", resource="a")])
+    with open(files.log, "rb") as log, open(files.head, "rb") as head:
+        first, old_head = log.read(), head.read()
+    AuditLog.at(files).append([event("launch", "policy", user="bob", resource="b")])
+    with open(files.log, "rb") as log:
+        whole = log.read()
+    for cut in range(len(first), len(whole) + 1):
+        with open(files.log, "r+b") as log, open(files.head, "r+b") as head:
+            log.write(whole[:cut])
+            log.truncate()
+            head.write(old_head)
+        AuditLog.at(files).append([event("launch", "policy", user="carol")])
+        result = verify(files)
+        assert (result.problems, result.events) == ([], 2 if cut == len(first) else 3), cut
+
+
+def test_a_head_file_that_is_replaced_under_a_writer_is_noticed(
+    log: AuditLog, files: AuditFiles, denial: Denial
+) -> None:
+    """Its lock would otherwise be on a file that nobody else locks."""
+    log.append([denial])
+    os.unlink(files.head)
+    log.append([denial])
+    assert os.path.exists(files.head)
+    assert names(files) == ["access", "audit.headless", "access"]
+    AuditLog.at(files).append([denial])
+    assert names(files)[-1:] == ["access"]
+    assert verify(files).ok
+
+
 class Config:
     def __init__(self, **audit: object) -> None:
         self.audit = audit
