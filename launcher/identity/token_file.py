@@ -22,7 +22,7 @@ def store(path: str, token: str) -> None:
         _write(temporary, token)
         os.replace(temporary, path)
     except OSError as error:
-        _remove(temporary)
+        _discard(temporary)
         raise IdentityError(f"cannot store the token in {path}: {os.strerror(error.errno or 0)}") from None
 
 
@@ -57,16 +57,21 @@ def load(path: str) -> str:
 
 
 def remove(path: str) -> bool:
-    """Forgets the token (`logout`); False when there was none."""
-    return _remove(path)
-
-
-def _remove(path: str) -> bool:
+    """Forgets the token (`logout`); False when there was none. Raises IdentityError."""
     try:
         os.unlink(path)
     except FileNotFoundError:
         return False
+    except OSError as error:
+        raise IdentityError(f"cannot remove the token in {path}: {os.strerror(error.errno or 0)}") from None
     return True
+
+
+def _discard(path: str) -> None:
+    try:
+        os.unlink(path)
+    except OSError:
+        return
 
 
 def read_from(path: str) -> str:
