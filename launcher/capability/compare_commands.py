@@ -5,7 +5,7 @@ from __future__ import annotations
 from launcher.capability.automaton import path_automaton, path_domain
 from launcher.capability.commands import TRUSTED_PATH, CommandPattern
 from launcher.capability.inclusion import DENY, GRANT, counterexample
-from launcher.capability.kinds import COMMAND, KINDS, PROGRAM
+from launcher.capability.kinds import COMMAND, KINDS, PROGRAM, REPRESENTATIVES
 from launcher.capability.paths import PathPattern
 
 TYPE_CHECKING = False
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
 # An argument that no pattern names: what "any further tokens" of a need may be.
 _ANY_ARGUMENT = "any-argument"
-# What a deny of a whole set of interpreters means, for one.
-_PROGRAMS = {"sh": "sh", "js": "node", "py": "python3"}
 _EVERY_PATH: tuple[Segment, ...] = (None,)
 
 
@@ -60,7 +58,7 @@ def _denied(question: Question) -> list[list[str]]:
     for deny in question.permissions.denies:
         if KINDS[deny.type].pattern in {COMMAND, PROGRAM}:
             found += [list(CommandPattern.parse(pattern, question.scope).tokens) for pattern in deny.patterns]
-            found += [[_PROGRAMS[deny.type]]] if not deny.patterns and deny.type in _PROGRAMS else []
+            found += [[REPRESENTATIVES[deny.type]]] if not deny.patterns and deny.type in REPRESENTATIVES else []
     return found
 
 

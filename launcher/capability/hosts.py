@@ -60,9 +60,13 @@ def _to_ascii(name: str) -> str:
     from encodings.idna import ToASCII
 
     try:
-        return ".".join([ToASCII(label).decode("ascii").lower() if label else "" for label in name.split(".")])
+        labels = [ToASCII(label).decode("ascii").lower() if label else "" for label in name.split(".")]
     except UnicodeError as error:
         _refuse(name, f"is not an internationalised name ({error})")
+    # Letters that only look like a dot become one (U+2024): one label would turn into two, of another domain.
+    if any("." in label for label in labels):
+        _refuse(name, "holds a letter that turns into a dot", "write plain dots")
+    return ".".join(labels)
 
 
 class HostPattern:

@@ -23,8 +23,9 @@ VIEW = "view"  # puts it in the view
 ROLES = (GRANT, VIEW_GRANT, EXEMPT, VIEW_EXEMPT, DENY, VIEW)
 
 # Deciding inclusion is PSPACE-complete: `*a????????????` has to remember which of the last letters was an `a`. What
-# takes more transitions than this (about a second) is answered with "not contained"; real policies take thousands.
-MOST_TRANSITIONS = 300_000
+# takes more work than this (set operations; about a second) is answered with "not contained", since a policy is
+# written by one person and a need by another, who is the attacker. Real ones take thousands.
+MOST_WORK = 1_000_000
 # Which characters an example is made of, the most readable first.
 READABLE = "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_-.,+=@ "
 
@@ -68,13 +69,14 @@ class Classes:
 class Rules:
     """All rules as one automaton whose sets of states are the bits of a number."""
 
-    __slots__ = ("_after", "_classes", "_edges", "_memo", "accepting", "start", "states")
+    __slots__ = ("_after", "_classes", "_edges", "_memo", "accepting", "start", "states", "work")
 
     def __init__(self, rules: list[tuple[Automaton, str]], classes: Classes) -> None:
         self._classes = classes
         self._edges: list[list[tuple[int, int]]] = []
         self._memo: dict[tuple[int, int], int] = {}
         self.start = 0
+        self.work = 0
         self.accepting = dict.fromkeys(ROLES, 0)
         self.states = dict.fromkeys(ROLES, 0)
         for automaton, role in rules:
@@ -96,6 +98,7 @@ class Rules:
         if found is None:
             found = 0
             rest = states
+            self.work += states.bit_count()
             while rest:
                 low = rest & -rest
                 rest ^= low
@@ -157,17 +160,15 @@ class _Search:
         for state in sorted(self._need.closure(0)):
             self._push(state, 0, self._rules.start, -1, -1)
         at = 0
-        transitions = 0
         while at < len(self._nodes):
             state, place, reached, _, _ = self._nodes[at]
             if self._is_example(state, place, reached):
                 return self._word(at)
             for symbol, targets, following in self._moves(state, place):
-                transitions += 1
                 after = self._rules.after(reached, symbol)
                 for target in targets:
                     self._push(target, following, after, at, symbol)
-            if transitions > MOST_TRANSITIONS:
+            if self._rules.work > MOST_WORK:
                 raise TooComplexError
             at += 1
         return None
@@ -192,6 +193,7 @@ class _Search:
 
     def _push(self, state: int, place: int, reached: int, parent: int, symbol: int) -> None:
         antichain = self._best.setdefault((state, place), [])
+        self._rules.work += 3 + 2 * len(antichain)
         if any(self._subsumes(other, reached) for other in antichain):
             return
         antichain[:] = [other for other in antichain if not self._subsumes(reached, other)]

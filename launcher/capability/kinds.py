@@ -89,6 +89,9 @@ INTERPRETERS: dict[str, frozenset[str]] = {
     "py": frozenset(["python", "pypy", "micropython"]),
 }
 
+# One of each set, for a question about the set that names no file.
+REPRESENTATIVES = {"sh": "sh", "js": "node", "py": "python3"}
+
 
 def interpreter_type(program: str) -> str:
     """`sh`, `js`, `py` when the file name of `program` is such an interpreter (`python3.11`, `BASH`), else ""."""

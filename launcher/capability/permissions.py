@@ -6,7 +6,16 @@ from launcher import canonical
 from launcher.capability.decision import Decision
 from launcher.capability.grant import Grant
 from launcher.capability.hosts import canonical_host
-from launcher.capability.kinds import COMMAND, DEFAULT_PORTS, HOST, KINDS, PATH, PROGRAM, interpreter_type
+from launcher.capability.kinds import (
+    COMMAND,
+    DEFAULT_PORTS,
+    HOST,
+    KINDS,
+    PATH,
+    PROGRAM,
+    REPRESENTATIVES,
+    interpreter_type,
+)
 from launcher.capability.limits import Limits
 from launcher.capability.rules import CommandRules, HostRules, NameRules, PathRules, parsed
 from launcher.capability.scope import Scope
@@ -91,6 +100,8 @@ class Permissions:
 
     def _decide_command(self, kind: str, operation: str, resource: Resource, context: dict[str, Any]) -> Decision:
         argv = [resource] if isinstance(resource, str) else list(resource)
+        if kind in REPRESENTATIVES and not any(argv):
+            argv = [REPRESENTATIVES[kind]]
         if context.get("file"):
             argv[:1] = [str(context["file"])]
         if not argv or not argv[0] or any("\0" in word for word in argv):
@@ -113,7 +124,8 @@ class Permissions:
         """
         interpreter = interpreter_type(argv[0])
         if kind != "cmd":
-            return list(self._granting(kind, operation).matching(argv, programs)) if interpreter in {kind, ""} else []
+            rules = self._granting(kind, operation)
+            return [grant for grant in rules.matching(argv, programs) if interpreter == kind or grant.patterns]
         granting: list[Grant] = [] if interpreter == "sh" else self._granting(kind, operation).matching(argv, programs)
         if interpreter:
             granting = granting + self._granting(interpreter, "execute").matching(argv, programs)
