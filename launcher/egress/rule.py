@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from launcher.capability.databases import DEFAULT_PORTS as DATABASE_PORTS
 from launcher.capability.databases import UrlPattern
 from launcher.capability.hosts import HostPattern
-from launcher.capability.kinds import DEFAULT_PORTS
 from launcher.capability.limits import Limits
 from launcher.egress import lint
+from launcher.egress.ports import EGRESS_OPERATIONS, LOCAL_HOSTS, database_server, is_file_database, network_ports
 from launcher.egress.protocol import addresses
 from launcher.egress.protocol.authority import LITERAL, Host
 from launcher.errors import DocumentError
@@ -98,7 +97,7 @@ def rules_of(index: int, grant: Grant) -> list[Rule]:
         _network(index, grant, operation, str(text))
         for text in grant.patterns
         for operation in grant.operations
-        if operation in {HTTP, HTTPS, TCP}
+        if operation in EGRESS_OPERATIONS
     ]
 
 
@@ -114,7 +113,7 @@ def _network(index: int, grant: Grant, operation: str, text: str) -> Rule:
         grant,
         operation,
         pattern,
-        _ports(pattern, grant, operation),
+        network_ports(pattern, grant, operation),
         methods,
         _intercepts(pattern, grant, operation, needed=bool(methods or injections)),
         private,
@@ -122,16 +121,6 @@ def _network(index: int, grant: Grant, operation: str, text: str) -> Rule:
         bool(limits.get("allow_loopback")),
         injections,
     )
-
-
-def _ports(pattern: HostPattern, grant: Grant, operation: str) -> frozenset[int]:
-    if pattern.port is not None:
-        return frozenset({pattern.port})
-    ports = frozenset(int(port) for port in grant.constraints.get("ports") or ())
-    if ports or operation in DEFAULT_PORTS:
-        return ports or frozenset({DEFAULT_PORTS[operation]})
-    hint = f"write {pattern.text}:PORT, or ports: [...]"
-    raise DocumentError("network.tcp must name ports", hint=hint, place=str(grant.place))
 
 
 def _intercepts(pattern: HostPattern, grant: Grant, operation: str, *, needed: bool) -> bool:
@@ -177,31 +166,23 @@ def _injection(entry: Any, grant: Grant) -> Injection:
 
 
 def _database(index: int, grant: Grant, text: str) -> list[Rule]:
-    url = UrlPattern(text)
-    scheme, _, rest = url.base.partition("://")
-    server = rest.partition("/")[0]
-    if scheme == "sqlite":
-        return []  # a file: judged by the file grants
-    pattern = HostPattern(server)
-    port = pattern.port or DATABASE_PORTS.get(scheme)
-    if port is None:
-        raise DocumentError(
-            f"connection {text!r} names no port", hint=f"write {scheme}://HOST:PORT/", place=str(grant.place)
-        )
+    if is_file_database(text):
+        return []
+    scheme, pattern, port = database_server(text, grant)
     private, networks = _private(grant)
-    kind = POSTGRESQL if scheme == POSTGRESQL else DATABASE
-    # A database is where an administrator says it is, so its address may be private; the host's own stays closed.
+    # A database is where an administrator says it is, so its address may be private; the host's own stays closed
+    # unless it is what the URL names.
     return [
         Rule(
             index,
             grant,
-            kind,
+            POSTGRESQL if scheme == POSTGRESQL else DATABASE,
             pattern,
             frozenset({port}),
             private=private or "allow_private" not in grant.constraints,
             networks=networks,
-            loopback=pattern.host in {"localhost", "127.0.0.1", "::1"},  # written out is explicit enough
-            url=url,
+            loopback=pattern.host in LOCAL_HOSTS,
+            url=UrlPattern(text),
         )
     ]
 

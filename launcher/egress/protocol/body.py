@@ -116,3 +116,10 @@ def chunk(payload: bytes) -> bytes:
 
 
 LAST_CHUNK = b"0\r\n\r\n"
+
+
+def framed(reader: BodyReader, payload: bytes, *, chunked: bool) -> bytes:
+    """`payload`, just read by `reader`, as it is passed on: in chunks of our own, or as it is."""
+    if not chunked:
+        return payload
+    return chunk(payload) + (LAST_CHUNK if reader.done else b"")

@@ -75,6 +75,7 @@ class Trail:
 
     def denial(self, conn: Connection, reason: str, missing: str = "") -> None:
         """A refusal. More than the rate allows are counted and told with the next one that is written."""
+        conn.reported = True
         self.denied += 1
         self._row(conn.host)["denied"] += 1
         if not self._denials.take(self._loop.now):

@@ -103,14 +103,14 @@ async def _web(trip: Carriage) -> bool:
     try:
         first = await client.recv(job.loop.now + job.options.limits.hello_time)
     except TimeoutError:
-        first = b""
-    client.push_back(first)
-    scheme = HTTPS if first[:1] == b"\x16" else HTTP
-    if not first:
         expected = "ClientHello" if HTTPS in trip.opening.schemes else "request"
         job.trail.denial(trip.conn, f"no {expected} within {job.options.limits.hello_time:.0f} s")
         client.reset()
         return False
+    if not first:
+        return False  # a client that only looked whether the port is open
+    client.push_back(first)
+    scheme = HTTPS if first[:1] == b"\x16" else HTTP
     if scheme not in trip.opening.schemes:
         await _mismatch(trip, scheme, first)
         return False

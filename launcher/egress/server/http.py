@@ -178,9 +178,8 @@ class Session:
                 if not data:
                     raise Malformed("request body cut off")
                 payload = reader.feed(data)
-                framed = body.chunk(payload) if request.length == http1.CHUNKED else payload
-                last = body.LAST_CHUNK if reader.done and request.length == http1.CHUNKED else b""
-                await upstream.send(framed + last, self._idle())
+                chunked = request.length == http1.CHUNKED
+                await upstream.send(body.framed(reader, payload, chunked=chunked), self._idle())
         except Malformed as error:
             self._failure = error
             self._shut(upstream)
@@ -231,8 +230,7 @@ class Session:
             if left < 0:
                 self.trip.job.trail.denial(self.trip.conn, "response too large")
                 raise ConnectionAbortedError
-            last = body.LAST_CHUNK if reader.done and rechunk else b""
-            await self.client.send((body.chunk(payload) if rechunk else payload) + last, self._idle())
+            await self.client.send(body.framed(reader, payload, chunked=rechunk), self._idle())
         return not reader.rest and upstream.fresh
 
     # ---- small things
