@@ -11,32 +11,43 @@ import sys
 
 import launcher
 from launcher.enforce.namespace.operations import Bind
+from launcher.enforce.namespace.spec import Rule
 from launcher.enforce.namespace.trees import clone_for
+from launcher.kernel import landlock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from launcher.enforce.job import Job
     from launcher.enforce.namespace.operations import Operation
     from launcher.enforce.namespace.spec import Identity
 
 _HOME = "/opt/mlsandbox"
 LIBRARY = f"{_HOME}/lib"
+_PYTHON = f"{_HOME}/python"
 _READ_ONLY = ("ro", "nosuid", "nodev", "noexec")
 _RUNNABLE = ("ro", "nosuid", "nodev")
 
 
 class Interpreter:
-    """`path` is the interpreter as the job sees it; `programs` and `mounts` bring it and the library into view."""
+    """`path` is the interpreter as the job sees it; `programs`, `mounts` and `rules` bring it and the library in."""
 
-    __slots__ = ("mounts", "path", "programs")
+    __slots__ = ("mounts", "path", "programs", "rules")
 
     def __init__(self, path: str, programs: tuple[str, ...], mounts: tuple[Operation, ...]) -> None:
         self.path = path
         self.programs = programs
         self.mounts = mounts
+        runnable = landlock.READ | landlock.EXECUTE
+        self.rules = (Rule(LIBRARY, landlock.READ), Rule(_PYTHON, runnable, optional=True))
+
+    def fill(self, job: Job) -> None:
+        """Brings the interpreter into the view of `job`, and makes it the image."""
+        job.path = self.path
+        job.programs, job.mounts, job.rules = self.programs, self.mounts, self.rules
 
     def arguments(self, module: str) -> list[str]:
         """The argv that runs `launcher.MODULE.main()` isolated: no environment, no user site, nothing of the cwd."""
-        code = f"import sys; sys.path.insert(0, {LIBRARY!r}); from {module} import main; main()"
+        code = f"import sys; sys.path.insert(0, {LIBRARY!r}); from {module} import main; sys.exit(main())"
         return [self.path, "-I", "-S", "-c", code]
 
 
@@ -48,8 +59,8 @@ def for_job(identity: Identity, *, as_root: bool) -> Interpreter:
     if executable.startswith("/usr/"):
         return Interpreter(executable, (executable,), tuple(mounts))
     prefix = os.path.realpath(sys.base_prefix)
-    mounts.append(_directory(identity, prefix, f"{_HOME}/python", _RUNNABLE, as_root=as_root))
-    return Interpreter(f"{_HOME}/python/bin/{os.path.basename(executable)}", (), tuple(mounts))
+    mounts.append(_directory(identity, prefix, _PYTHON, _RUNNABLE, as_root=as_root))
+    return Interpreter(f"{_PYTHON}/bin/{os.path.basename(executable)}", (), tuple(mounts))
 
 
 def _directory(identity: Identity, source: str, target: str, options: tuple[str, ...], *, as_root: bool) -> Operation:

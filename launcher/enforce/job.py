@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from launcher.enforce.namespace.operations import Operation
-    from launcher.enforce.namespace.spec import Identity
+    from launcher.enforce.namespace.spec import Identity, Rule
 
 
 class Job:
@@ -15,13 +15,13 @@ class Job:
 
     `path` is the image as the job sees it, `arguments` its argv, `environment` all of its environment.
     `stdio` are the caller's descriptors 0, 1, 2; `terminal` gives the job a pty of its own instead of pipes.
-    `passed` are (descriptor, number in the job). `mounts` and `programs` are what the launcher itself needs in the
-    view (the ML runtime's interpreter and library). `exec_once`: nothing may be executed after the image itself.
+    `passed` are (descriptor, number in the job). `mounts`, `programs` and `rules` are what the launcher itself needs
+    in the view (the ML runtime's interpreter and library). `exec_once`: nothing may be executed after the image itself.
     """
 
     __slots__ = (
-        "arguments", "environment", "exec_once", "id", "identity", "mounts", "passed", "path", "programs", "stdio",
-        "switch_ids", "terminal",
+        "arguments", "environment", "exec_once", "id", "identity", "mounts", "passed", "path", "programs", "rules",
+        "stdio", "switch_ids", "terminal",
     )  # fmt: skip
 
     def __init__(self, job: str, identity: Identity, path: str, arguments: Sequence[str]) -> None:
@@ -36,4 +36,5 @@ class Job:
         self.passed: tuple[tuple[int, int], ...] = ()
         self.mounts: tuple[Operation, ...] = ()
         self.programs: tuple[str, ...] = ()
+        self.rules: tuple[Rule, ...] = ()
         self.exec_once = False

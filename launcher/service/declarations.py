@@ -65,7 +65,9 @@ def _need(item: object, name: str) -> Grant:
     operations, patterns = item.get("operations"), item.get("patterns")
     if not _texts(operations) or not _texts(patterns) or not isinstance(item.get("type"), str):
         raise DocumentError("a declaration has no type, operations and patterns", place=name)
-    place = Place(name, *[value if isinstance(value, int) else 0 for value in (item.get("line"), item.get("column"))])
+    where = item.get("place")
+    numbers = where[1:] if isinstance(where, list) else []
+    place = Place(name, *[number if isinstance(number, int) else 0 for number in (*numbers, 0, 0)][:2])
     try:
         return Grant(str(item["type"]), tuple(operations or ()), tuple(patterns or ()), policy=_POLICY, place=place)
     except SandboxError as error:
@@ -99,7 +101,7 @@ class Reader:
         python = interpreter.for_job(self._identity, as_root=self._switch)
         job = Job(f"reader-{os.getpid()}", self._identity, python.path, [*python.arguments(module), name])
         job.switch_ids = self._switch
-        job.programs, job.mounts = python.programs, python.mounts
+        python.fill(job)
         job.exec_once = True
         given = _memory(source)
         answer, complaints = _memory(b""), _memory(b"")

@@ -33,9 +33,8 @@ class MlProgram:
     def fill(self, job: Job) -> None:
         """Makes `job` run the program. Raises EnforcementError."""
         python = interpreter.for_job(job.identity, as_root=job.switch_ids)
-        job.path = python.path
+        python.fill(job)
         job.arguments = tuple(python.arguments(_RUNTIME))
-        job.programs, job.mounts = python.programs, python.mounts
         job.exec_once = self._decided.profile.data["commands"]["mode"] == "none"
         # The job may write whatever it likes into its own memory file; what it says there is a claim, not a fact.
         self._reports = _memory(b"")

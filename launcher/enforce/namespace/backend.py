@@ -57,6 +57,7 @@ class Prepared:
         home, hostname = profile["user"]["home"], profile["view"]["hostname"]
         plan.operations += etc_operations(profile["view"]["etc"], self.job.identity, home, hostname, shell)
         plan.operations += self.job.mounts
+        plan.rules += self.job.rules
         plan_directories(plan, [home, profile["workspace"]])
         if profile["files"]["read"]:
             from launcher.enforce.namespace.plan.files import Reader

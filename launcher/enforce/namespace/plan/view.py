@@ -50,7 +50,7 @@ def plan_view(plan: MountPlan, view: dict[str, Any], *, executable: bool) -> Non
         settings = {"size": str(row["size"]), "nr_inodes": str(row["inodes"]), "mode": f"{row['mode']:o}"}
         plan.operations.append(Filesystem("tmpfs", row["target"], settings, _NO_EXEC))
         plan.rules.append(Rule(row["target"], landlock.SCRATCH))
-    plan.rules.append(Rule("/etc", landlock.READ))
+    plan.rules.append(Rule("/etc", landlock.READ, optional=True))
 
 
 def mask_proc(plan: MountPlan, proc: dict[str, Any]) -> None:
