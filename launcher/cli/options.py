@@ -12,7 +12,7 @@ from launcher.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from typing import Any
 
 
@@ -274,9 +274,11 @@ def _check_choice(name: str, choices: tuple[str, ...], value: str | bool) -> Non
         raise UsageError(f"{name}: {value!r} is none of {', '.join(choices)}", hint=did_you_mean(str(value), choices))
 
 
-def did_you_mean(word: str, words: Sequence[str] | dict[str, Any]) -> str:
-    """`did you mean X?`, or "" where nothing is near. Only errors pay for difflib."""
-    import difflib
+def did_you_mean(word: str, words: Iterable[str]) -> str:
+    """`did you mean X?`: the only word that begins so, else the nearest; "" where none is near."""
+    from launcher.capability.suggest import suggest
 
-    near = difflib.get_close_matches(word, list(words), n=1, cutoff=0.6)
-    return f"did you mean {near[0]}?" if near else ""
+    known = list(words)
+    begun = [item for item in known if len(word) > 2 and item.startswith(word)]
+    near = begun[0] if len(begun) == 1 else suggest(word, known)
+    return f"did you mean {near}?" if near else ""

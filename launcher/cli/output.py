@@ -1,6 +1,7 @@
 """What a person or a program is shown. Plain text, colour only on a terminal that wants it, JSON on request.
 
-Everything that came from outside passes `printable`. Not rich: tables, four colours and a width do not earn its 60 ms.
+Everything that came from outside passes `printable`. Not rich: a table, four colours and a width do not
+earn a dependency.
 """
 
 from __future__ import annotations

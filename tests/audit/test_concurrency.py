@@ -10,6 +10,8 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+import pytest
+
 from launcher.audit.reader import Filters, read
 from launcher.audit.rotate import rotate
 from launcher.audit.verify import verify
@@ -40,13 +42,14 @@ def test_a_hundred_launches_at_once(files: AuditFiles) -> None:
     assert {str(item["user"]) for item in read(files)} == {f"user{number}" for number in range(100)}
 
 
-def test_writers_killed_at_random_moments(files: AuditFiles) -> None:
+@pytest.mark.parametrize("rounds", [8, pytest.param(100, marks=pytest.mark.full)])
+def test_writers_killed_at_random_moments(files: AuditFiles, rounds: int) -> None:
     """What a writer was told is written is there, whatever happened to it and to the others."""
     seed = int(os.environ.get("MLSANDBOX_TEST_SEED", "0")) or random.randrange(1, 2**32)
     print(f"seed {seed}")
     choice = random.Random(seed)
     reported: dict[str, int] = {}
-    for generation in range(8):
+    for generation in range(rounds):
         writers = {f"g{generation}w{number}": None for number in range(4)}
         running = {name: writer(files, 100_000, name) for name in writers}
         for name, process in running.items():

@@ -76,7 +76,9 @@ def test_a_full_disk_and_a_read_only_one(tmp_path: object) -> None:
     directory = str(tmp_path)
     fill = f"mount -t tmpfs -o size=256k,mode=0700 none {directory} && head -c 64k /dev/zero > {directory}/ballast"
     later = IN_NAMESPACE.split("def fill", maxsplit=1)[0] + READ_ONLY
-    printed = in_namespace(directory, (fill, IN_NAMESPACE), (f"mount -o remount,bind,ro {directory}", later)).splitlines()
+    printed = in_namespace(
+        directory, (fill, IN_NAMESPACE), (f"mount -o remount,bind,ro {directory}", later)
+    ).splitlines()
     assert printed == [
         "full True No space left on device (errno 28) | free space",
         "whole True",

@@ -96,6 +96,21 @@ def test_tampering_is_found_where_it_is(
     assert first.startswith(f"{ten.log}:{bad_line}:" if bad_line else "the log ends at sequence")
 
 
+def test_every_changed_byte_is_found(three: AuditFiles) -> None:
+    """One bit of every byte of the log; no byte is outside the chain."""
+    with open(three.log, "rb") as stream:
+        data = stream.read()
+    for at in range(len(data)):
+        with open(three.log, "r+b") as stream:
+            stream.seek(at)
+            stream.write(bytes([data[at] ^ (1 << at % 7)]))
+            stream.flush()
+            assert verify(three).problems, at
+            stream.seek(at)
+            stream.write(data[at : at + 1])
+    assert verify(three).ok
+
+
 def test_an_untouched_log_verifies(ten: AuditFiles) -> None:
     result = verify(ten)
     assert (result.ok, result.events, result.first, result.last, result.notes) == (True, 10, 1, 10, [])

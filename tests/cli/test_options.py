@@ -82,7 +82,7 @@ def test_no_command_and_an_empty_command_differ() -> None:
     ("words", "message", "hint"),
     [
         (["--usr", "x"], "there is no option --usr", "did you mean --user?"),
-        (["--us", "x"], "there is no option --us", "--user"),  # nothing is abbreviated
+        (["--us", "x"], "there is no option --us", "did you mean --user?"),  # nothing is abbreviated
         (["-x"], "there is no option -x", ""),
         (["-nx"], "there is no option -nx", ""),
         (["--user"], "--user needs a value", "write --user NAME"),
