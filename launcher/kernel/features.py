@@ -239,25 +239,34 @@ def find_cgroups(own: str, root: str = _CGROUP_ROOT) -> tuple[int, dict[str, str
 def _v1_hierarchy(root: str, names: str, path: str) -> dict[str, str]:
     wanted = [name for name in names.split(",") if name in _V1_CONTROLLERS]
     for place in (names, *wanted):  # "cpu,cpuacct" is mounted as a whole, with links from each name
-        directory = _existing(f"{root}/{place}", path)
-        if wanted and directory and os.access(directory, os.W_OK):
+        directory = (f"{root}/{place}{path}").rstrip("/")
+        if wanted and os.access(directory, os.W_OK):
             return dict.fromkeys(wanted, directory)
     return {}
 
 
 def _v2_group(root: str, path: str) -> dict[str, str]:
-    directory = _existing(root, path)
-    if not directory or not os.access(directory, os.W_OK) or not os.access(f"{directory}/cgroup.procs", os.W_OK):
-        return {}
-    return dict.fromkeys(_read(f"{directory}/cgroup.controllers").split(), directory)
+    """Below our own group, else beside it, else at the root: the first place that offers most."""
+    own = (root + path).rstrip("/")
+    places = dict.fromkeys((own, own.rpartition("/")[0], root)) if own != root else {root: None}
+    best: dict[str, str] = {}
+    for directory in places:
+        names = _v2_controllers(directory)
+        if len(names) > len(best):
+            best = dict.fromkeys(names, directory)
+    return best
 
 
-def _existing(mount: str, path: str) -> str:
-    """The group's directory; in a container without cgroup namespace the path is the host's and the mount its group."""
-    own = (mount + path).rstrip("/")
-    if os.path.isdir(own):
-        return own
-    return mount if os.path.isdir(mount) else ""
+def _v2_controllers(directory: str) -> list[str]:
+    """What a new group in `directory` may have. cgroup-v2.rst: moving ourselves into it writes the cgroup.procs of the
+    common ancestor, and a group with processes, unless it is the root, can enable nothing ("no internal processes").
+    """
+    if not (os.access(directory, os.W_OK) and os.access(f"{directory}/cgroup.procs", os.W_OK)):
+        return []
+    is_root = not os.path.exists(f"{directory}/cgroup.type")
+    empty = is_root or not _read(f"{directory}/cgroup.procs")
+    enabling = empty and os.access(f"{directory}/cgroup.subtree_control", os.W_OK)
+    return _read(f"{directory}/cgroup.{'controllers' if enabling else 'subtree_control'}").split()
 
 
 def _read(path: str) -> str:
