@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import datetime as dt
 
+from launcher.capability.addresses import parse_block
 from launcher.capability.hosts import HostPattern
 from launcher.capability.limits import SIZE, parse_quantity
 from launcher.capability.ports import parse_ports
 from launcher.policy import reading
-from launcher.policy.document import INTEGER, TEXT, Node
+from launcher.policy.document import INTEGER, LIST, TEXT, Node
 from launcher.policy.patterns import check_command, located
 from launcher.policy.reading import refuse
 
@@ -107,15 +108,38 @@ def _moment(node: Node, what: str) -> int:
     return int(moment.timestamp())
 
 
-def _inject(node: Node, what: str) -> dict[str, str]:
-    members = reading.mapping(node, what, ("header", "secret"))
+def _inject(node: Node, what: str) -> list[dict[str, str]]:
+    """One mapping, or a list of them for several headers."""
+    entries = node.items if node.kind == LIST else [node]
+    return [_injection(entry, what) for entry in entries]
+
+
+def _injection(node: Node, what: str) -> dict[str, str]:
+    """{header: NAME, secret: NAME, format: "Bearer {}"}; without a format the proxy knows what the header needs."""
+    members = reading.mapping(node, what, ("header", "secret", "format"))
     for key in ("header", "secret"):
         if key not in members:
             refuse(node.place, f"{what} needs a {key}", "write {header: Authorization, secret: NAME}")
     header = reading.text(members["header"], "header")
     if not _FIELD.issuperset(header) or header.lower() in _NOT_INJECTED:
         refuse(members["header"].place, f"the header {header!r} cannot be injected")
-    return {"header": header, "secret": reading.line(members["secret"], "secret")}
+    found = {"header": header, "secret": reading.line(members["secret"], "secret")}
+    if "format" in members:
+        found["format"] = reading.line(members["format"], "format")
+        if found["format"].count("{}") != 1 or found["format"].count("{") != 1:
+            refuse(members["format"].place, "a format holds {} once, where the secret goes", 'write "Bearer {}"')
+    return found
+
+
+def _private(node: Node, what: str) -> bool | list[str]:
+    """true for every private address, or the list of networks that are meant."""
+    if node.kind != LIST:
+        return reading.boolean(node, what)
+    for item in node.items:
+        block = reading.text(item, f"an item of {what}")
+        if parse_block(block) is None:
+            refuse(item.place, f"{block!r} is not a network", "write a CIDR: 10.1.0.0/16")
+    return list(reading.texts(node, what))
 
 
 def _uses(node: Node, what: str) -> list[str]:
@@ -150,7 +174,7 @@ READERS: dict[str, Callable[[Node, str], Any]] = {
     "max_uses": _count,
     "rate": _rate,
     "expires_at": _moment,
-    "allow_private": reading.boolean,
+    "allow_private": _private,
     "allow_loopback": reading.boolean,
     "inject": _inject,
     "tables": _tables,
@@ -174,6 +198,12 @@ def _check_network(operations: tuple[str, ...], text: str, place: Place, found: 
         refuse(place, f"network.tcp to {text!r} names no port", "add `ports: [5432]`, or write host:port")
     if host.path and "tcp" in operations:
         refuse(place, f"{text!r} has a path, which plain tcp has not")
+    if "inject" in found and operations != ("https",):
+        refuse(
+            place,
+            "a secret is injected into https alone",
+            "on http it would cross the network readable: grant https apart",
+        )
     needs_look = bool(host.path) or "methods" in found or "inject" in found
     if needs_look and "https" in operations and found.get("tls") == "tunnel":
         refuse(place, "a path, method or injected header cannot be enforced inside a tunnel", "write `tls: intercept`")

@@ -46,10 +46,11 @@ def pattern_key(kind: str) -> str:
 class Rules:
     """The grants and denies read so far from one document, whose handle is `policy`."""
 
-    __slots__ = ("denies", "grants", "policy")
+    __slots__ = ("_declaring", "denies", "grants", "policy")
 
     def __init__(self, policy: str) -> None:
         self.policy = policy
+        self._declaring = False
         self.grants: list[Grant] = []
         self.denies: list[Grant] = []
 
@@ -72,9 +73,19 @@ class Rules:
             for kind in KINDS:
                 self._add_whole(kind, (), node.place, deny=True)
         else:
-            what = "deny" if deny else "allow"
+            what = "needs" if self._declaring else "deny" if deny else "allow"
             for key, value in reading.mapping(node, what, (*KINDS, *ALIASES)).items():
                 self._map_member(ALIASES.get(key, key), value, deny=deny)
+
+    def needs(self, node: Node) -> None:
+        """The value of a manifest's `needs:`, in any of the notations, as `grants`. Raises DocumentError.
+
+        A bare type or `true` is a boolean need, "some of it" (patterns `()`): within any grant of its type.
+        """
+        self._declaring = True
+        self.map(node, deny=False)
+        if self.denies:
+            refuse(self.denies[0].place, "a declaration says what is needed; it denies nothing")
 
     # -- strings ---------------------------------------------------------------------------------------------------
 
@@ -98,7 +109,7 @@ class Rules:
         if dot and operation not in known:
             reading.unknown(node.place, f"operation of {kind}", operation, known)
         if not colon:
-            self._add_whole(kind, (operation,) if dot else (), node.place, deny=deny)
+            self._add_whole(kind, (operation,) if dot else (), node.place, deny=deny, boolean=not dot)
             return
         if not dot and len(known) > 1:
             refuse(node.place, f"{text!r} does not say for which operation", f"write {kind}.{known[0]}:{pattern}")
@@ -211,11 +222,21 @@ class Rules:
         row = KINDS[kind]
         if node.kind == MAP and len(row.operations) > 1:
             self._by_operation(kind, node, deny=deny)
+        elif node.kind == MAP and kind == "cmd":
+            self._tools(node, deny=deny)
         elif node.kind == LIST and kind == "network" and all(item.kind == TEXT for item in reading.items(node, kind)):
             operations = row.operations if deny else _WEB
             self._patterns(kind, operations, reading.items(node, kind), node.place, deny=deny)
         else:
             self._document(kind, node, deny=deny)
+
+    def _tools(self, node: Node, *, deny: bool) -> None:
+        """{git: [status, log], make: "*"}: programs and their subcommands."""
+        for program, value in node.members.items():
+            place = node.keys[program]
+            patterns = [(text, place) for text in _subcommands(program, value)]
+            if patterns:
+                self._add("cmd", KINDS["cmd"].operations, patterns, {}, place, deny=deny)
 
     def _by_operation(self, kind: str, node: Node, *, deny: bool) -> None:
         """{operation: patterns | true}, and for network {domains: hosts}."""
@@ -234,9 +255,14 @@ class Rules:
 
     # -- into the model --------------------------------------------------------------------------------------------
 
-    def _add_whole(self, kind: str, operations: tuple[str, ...], place: Place, *, deny: bool) -> None:
-        """All of a type, or all of some of its operations."""
+    def _add_whole(
+        self, kind: str, operations: tuple[str, ...], place: Place, *, deny: bool, boolean: bool = True
+    ) -> None:
+        """All of a type, or all of some of its operations. `boolean`: a declaration would mean some of it."""
         row = KINDS[kind]
+        if self._declaring and boolean and not deny:
+            self.grants.append(Grant(kind, operations or row.operations, (), {}, self.policy, place))
+            return
         if deny:
             self.denies.append(Grant(kind, operations or row.operations, (), {}, self.policy, place))
             return

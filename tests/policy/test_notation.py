@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from launcher.capability.limits import Limits
+from launcher.capability.permissions import Permissions
+from launcher.capability.scope import Scope
 from launcher.errors import DocumentError
 from launcher.policy.document import load
 from launcher.policy.notation import Rules
@@ -124,7 +127,7 @@ READ = [
         [
             (
                 "network.https a.org {'methods': ['GET'], 'tls': 'intercept', "
-                "'inject': {'header': 'Authorization', 'secret': 'api'}}"
+                "'inject': [{'header': 'Authorization', 'secret': 'api'}]}"
             )
         ],
         [],
@@ -142,6 +145,62 @@ def test_what_is_read(text: str, grants: list[str], denies: list[str]) -> None:
     found = rules(text)
     assert shown(found.grants) == grants
     assert shown(found.denies) == denies
+
+
+def needs(text: str) -> list[Grant]:
+    """What a manifest with these needs declares."""
+    found = Rules("manifest")
+    found.needs(load(text.encode(), "m.yaml"))
+    return found.grants
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "{network: true, keychain: true, filesystem: true}",
+            ["network.http,https,tcp,loopback", "keychain.read", "file.read,write,append,delete"],
+        ),
+        ("[sh, cmd, database]", ["sh.execute", "cmd.execute", "database.select,insert,update,delete,ddl"]),
+        ("{cmd: [git]}", ["cmd.execute git"]),
+        ("{cmd: [{git: [status, log]}]}", ["cmd.execute git status:* git log:*"]),
+        ("{file: [{patterns: [data/*], operations: [read]}]}", ["file.read data/*"]),
+        ("['file.read:data/*']", ["file.read data/*"]),
+        ("['file.read']", ["file.read **"]),
+        ("{cmd: {git: [status, log], make: '*', npm: []}}", ["cmd.execute git status:* git log:*", "cmd.execute make"]),
+        ("{cmd: []}", []),
+        ("{sh: false}", []),
+    ],
+)
+def test_a_declaration_takes_the_same_notations_and_booleans_are_some_of_it(text: str, expected: list[str]) -> None:
+    assert shown(needs(text)) == expected
+
+
+@pytest.mark.parametrize("text", ["['!sh']", "{teleport: true}", "true", "{network: maybe}"])
+def test_a_wrong_declaration_is_refused(text: str) -> None:
+    with pytest.raises(DocumentError):
+        needs(text)
+
+
+@pytest.mark.parametrize(
+    ("need", "grant", "enough"),
+    [
+        ("{network: true}", "network.https:api.example.com", True),
+        ("{filesystem: true}", "file.read:data/*", True),
+        ("{cmd: [git]}", "cmd:git", True),
+        ("{cmd: [git]}", "cmd:git status", False),
+        ("{network: true}", "file.read:data/*", False),
+        ("{sh: true}", "cmd:*", False),
+        ("{sh: true}", "sh", True),
+        ("{cmd: true}", "cmd:git", True),
+        ("{keychain: true}", "keychain:service/*", True),
+        ("{database: true}", "database.select:postgresql://db/", True),
+    ],
+)
+def test_a_boolean_need_is_within_any_grant_of_its_type(need: str, grant: str, enough: bool) -> None:
+    policy = rules(f"capabilities: ['{grant}']")
+    permissions = Permissions(policy.grants, policy.denies, Limits(), Scope("/home/u", "/work"))
+    assert (not permissions.shortfalls(needs(need))) is enough
 
 
 def test_a_preset_brings_the_programs_that_it_starts() -> None:
@@ -197,6 +256,18 @@ REFUSED = [
     (
         "capabilities: {network: [{hosts: [x.org], operations: [https], inject: {header: Host, secret: a}}]}",
         1, 81, "cannot be injected", "",
+    ),
+    (
+        "capabilities: {network: [{hosts: [x.org], operations: [http, https], inject: {header: A, secret: a}}]}",
+        1, 35, "https alone", "http",
+    ),
+    (
+        "capabilities: {network: [{hosts: [x.org], operations: [https], inject: [{header: A, secret: a, format: x}]}]}",
+        1, 104, "{} once", "Bearer",
+    ),
+    (
+        "capabilities: {network: [{hosts: [x.org], operations: [https], allow_private: [10.0.0.0/33]}]}",
+        1, 80, "not a network", "CIDR",
     ),
     ("capabilities: {cmd: [{patterns: [a], expires_at: soon}]}", 1, 50, "moment", "2026"),
     ("capabilities: {cmd: [{patterns: [a], expires_at: '2030-01-01T00:00:00'}]}", 1, 50, "time zone", "Z"),
