@@ -182,7 +182,8 @@ class Rules:
         constraints = self._constraints(members, KINDS[kind].constraints, deny=deny)
         place = node.keys[programs[0]]
         patterns = [(text, place) for text in _subcommands(programs[0], members[programs[0]])]
-        self._add(kind, KINDS[kind].operations, patterns, constraints, node.place, deny=deny)
+        if patterns:  # none is nothing: `()` would be all of sh, and of any type in a deny
+            self._add(kind, KINDS[kind].operations, patterns, constraints, node.place, deny=deny)
 
     def _patterns(
         self,

@@ -105,6 +105,9 @@ READ = [
     ("capabilities: []\nallow: {}\ndeny: []", [], []),
     ("deny: {cmd: [], filesystem: {read: []}, network: []}", [], []),
     ("deny: {file: [{patterns: [], operations: [read]}]}", [], []),
+    ("capabilities: {sh: [{dash: []}], cmd: [{git: []}], js: [{patterns: []}]}", [], []),
+    ("deny: {sh: [{dash: []}], cmd: [{git: []}], py: [{patterns: []}]}", [], []),
+    ("allow: {cmd: {git: []}}\ndeny: {cmd: {git: []}}", [], []),
     ("capabilities: {file: [{patterns: [/a], operations: []}], js: false}", [], []),
     (
         (
