@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 from collections.abc import Callable
 
 Seen = Callable[[bytes], None]
@@ -124,8 +125,21 @@ def source(conn: socket.socket, _seen: Seen) -> None:
         left -= conn.send(block[: min(left, len(block))])
 
 
+CERTIFICATE = [""]  # the file of certificate and key that `https` serves; set before the world is made
+
+
+def https(conn: socket.socket, seen: Seen) -> None:
+    """`http` inside TLS."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(CERTIFICATE[0])
+    context.set_alpn_protocols(["http/1.1"])
+    with context.wrap_socket(conn, server_side=True) as inner:
+        http(inner, seen)
+
+
 KINDS: dict[str, Callable[[socket.socket, Seen], None]] = {
     "http": http,
+    "https": https,
     "tls": tls,
     "postgres": postgres,
     "banner": banner,

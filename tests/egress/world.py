@@ -251,7 +251,7 @@ def _run_program(factory: socket.socket) -> None:
     try:
         done = subprocess.run(
             request["argv"],
-            env={"PATH": "/usr/bin:/bin", "HOME": "/nonexistent", **request["env"]},
+            env={"PATH": "/usr/bin:/bin:/usr/sbin:/sbin", "HOME": "/nonexistent", **request["env"]},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -259,6 +259,8 @@ def _run_program(factory: socket.socket) -> None:
             check=False,
         )
         answer = {"status": done.returncode, "output": done.stdout.decode("utf-8", "replace")}
+    except OSError as error:
+        answer = {"status": 127, "output": str(error)}
     except subprocess.TimeoutExpired as error:
         answer = {"status": 124, "output": (error.output or b"").decode("utf-8", "replace")}
     data = json.dumps(answer).encode()
