@@ -5,6 +5,7 @@ from __future__ import annotations
 from launcher.capability.grant import Grant, Place
 from launcher.capability.kinds import BASE_PREFIX, KINDS
 from launcher.capability.limits import Limits
+from launcher.compile.outside import everywhere_but
 from launcher.compile.patterns import literal
 
 TYPE_CHECKING = False
@@ -68,9 +69,10 @@ class BaseProfile:
         view = self.data["view"]
         system = [f"{literal(path)}/**" for path in self.system_directories(root_links)]
         etc = [f"/etc/{name}" for name in view["etc"]]
-        private = [f"{literal(tmpfs['target'])}/**" for tmpfs in view["tmpfs"]]
+        known = [scope.home, scope.base, *directories]
+        private = [text for tmpfs in view["tmpfs"] for text in _private(tmpfs["target"], known)]
         devices = [f"/dev/{name}" for name in view["devices"]]
-        leading = [literal(path) for path in ancestors([scope.home, scope.base, *directories])]
+        leading = [literal(path) for path in ancestors(known)]
         rows: list[tuple[str, tuple[str, ...], list[str]]] = [
             ("file", ("read",), [*system, *etc, *[f"{name}/**" for name in etc], "/proc/**"]),
             ("path", ("read",), [*system, "/etc", *[f"{name}/**" for name in etc], "/proc/**", "/dev", *leading]),
@@ -81,6 +83,11 @@ class BaseProfile:
         policy = BASE_PREFIX + self.handle
         place = Place(str(self.data["place"]))
         return [Grant(kind, ops, tuple(texts), {}, policy, place) for kind, ops, texts in rows if texts]
+
+
+def _private(target: str, known: list[str]) -> list[str]:
+    """What the view grants of a private file system: not the workspace or a granted tree that lies below its name."""
+    return everywhere_but(target, [path for path in known if path.startswith(target + "/")])
 
 
 def ancestors(paths: Iterable[str]) -> list[str]:
