@@ -56,7 +56,7 @@ def _refusal(error: BaseException, marks: list[int]) -> Diagnostic:
     line = getattr(error, "lineno", None) or 1
     start = marks[min(line, len(marks)) - 1]
     nested = "nested blocks" in str(error)
-    message = "more than 20 loops, try and except inside each other" if nested else "this is nested too deeply"
+    message = "more than 20 loops, try and except inside each other" if nested else f"this is too deep: {error}"
     return Diagnostic(message, start, start + 1, hint="move an inner part into a function")
 
 

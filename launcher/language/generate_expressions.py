@@ -185,6 +185,8 @@ class ExpressionGenerator(Writer):
 
     def _entry(self, base: str, name: str, otherwise: str) -> str:
         """The entry `name` of an object, or what the slow path `otherwise` finds."""
+        if _is_constant(base):
+            return f"{otherwise}({base}, {name!r})"
         if self.inline:
             first, again = self.bind(base)
             return (
@@ -212,7 +214,7 @@ class ExpressionGenerator(Writer):
 
     def _subscriptable(self, base: str) -> str:
         """The host warns about subscripts and calls of literals; a temporary keeps it quiet."""
-        if base[0] in "0123456789'\"[{(" or base in {"None", "True", "False"}:
+        if base[0] in "[{(" or _is_constant(base):
             return f"({self.temporary()} := {base})"
         return base
 
@@ -308,6 +310,10 @@ class ExpressionGenerator(Writer):
     def arrow(self, node: ast.Arrow) -> str:
         """A lambda where the body allows it, else a function that is defined in front of the statement."""
         raise NotImplementedError
+
+
+def _is_constant(text: str) -> bool:
+    return text[0] in "0123456789'\"" or text in {"None", "True", "False"}
 
 
 class Text(ast.Expression):
