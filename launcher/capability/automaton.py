@@ -114,13 +114,12 @@ class Automaton:
 
 
 def path_automaton(alternatives: Sequence[Sequence[Segment]]) -> Automaton:
-    """The canonical paths that one of the segment lists matches; the empty list is "/"."""
+    """The canonical paths that one of the segment lists matches, but for "/", which has no name (see `path_domain`)."""
     automaton = Automaton()
-    for segments in alternatives:
+    for segments in filter(None, alternatives):
         start = automaton.state()
         automaton.leap(0, start)
-        end = automaton.segments(start, segments, rooted=True) if segments else automaton.step(start, SLASH)
-        automaton.accepting.add(end)
+        automaton.accepting.add(automaton.segments(start, segments, rooted=True))
     return automaton
 
 
@@ -160,21 +159,22 @@ def host_automaton(host: str, path: Sequence[Segment] | None) -> Automaton:
 
 
 def path_domain() -> Automaton:
-    """Canonical paths: "/" or names behind slashes, none empty, `.` or `..`."""
+    """Canonical paths: names behind slashes, none empty, `.` or `..`. "/" is left to the caller: it is no name, and a
+    wildcard, which is read as any run of characters here, would take it.
+    """
     domain = Automaton()
-    root = domain.step(0, SLASH)
-    name, begin, one, two = domain.state(), domain.state(), domain.state(), domain.state()
+    begin = domain.step(0, SLASH)
+    name, one, two = domain.state(), domain.state(), domain.state()
     other = normal([interval for interval in NAME_CHARACTERS if interval != (1, 0x2E)] + [(1, 0x2D)])
-    for source in (root, begin):
-        domain.step(source, DOT, one)
-        domain.step(source, other, name)
+    domain.step(begin, DOT, one)
+    domain.step(begin, other, name)
     domain.step(one, DOT, two)
     for source in (one, two):
         domain.step(source, other, name)
     domain.step(two, DOT, name)
     domain.step(name, NAME_CHARACTERS, name)
     domain.step(name, SLASH, begin)
-    domain.accepting = {root, name}
+    domain.accepting = {name}
     return domain
 
 

@@ -69,12 +69,13 @@ class Classes:
 class Rules:
     """All rules as one automaton whose sets of states are the bits of a number."""
 
-    __slots__ = ("_after", "_classes", "_edges", "_memo", "accepting", "start", "states", "work")
+    __slots__ = ("_after", "_classes", "_edges", "_memo", "_seen", "accepting", "start", "states", "work")
 
     def __init__(self, rules: list[tuple[Automaton, str]], classes: Classes) -> None:
         self._classes = classes
         self._edges: list[list[tuple[int, int]]] = []
         self._memo: dict[tuple[int, int], int] = {}
+        self._seen: dict[int, set[int]] = {}
         self.start = 0
         self.work = 0
         self.accepting = dict.fromkeys(ROLES, 0)
@@ -90,6 +91,20 @@ class Rules:
         self.start |= closed[0]
         self.accepting[role] |= _bits(automaton.accepting, offset)
         self.states[role] |= ((1 << len(automaton.edges)) - 1) << offset
+
+    def masks(self, states: int) -> set[int]:
+        """The sets of symbols that the edges out of `states` tell apart."""
+        found = self._seen.get(states)
+        if found is None:
+            found = set()
+            rest = states
+            self.work += states.bit_count()
+            while rest:
+                low = rest & -rest
+                rest ^= low
+                found.update([mask for mask, _ in self._edges[low.bit_length() - 1]])
+            self._seen[states] = found
+        return found
 
     def after(self, states: int, symbol: int) -> int:
         """The states reached from `states` by a character of class `symbol`."""
@@ -119,6 +134,20 @@ class Rules:
         return DENY in reached or not (GRANT in reached or (viewed and VIEW_GRANT in reached))
 
 
+def _masked(automaton: Automaton, classes: Classes) -> list[list[tuple[int, set[int]]]]:
+    """The edges of each state as masks of symbols and the states that they lead to."""
+    return [
+        [(classes.mask(charset), automaton.closure(target)) for charset, target in edges] for edges in automaton.edges
+    ]
+
+
+def _either(edges: list[tuple[int, set[int]]]) -> int:
+    found = 0
+    for mask, _ in edges:
+        found |= mask
+    return found
+
+
 def _bits(states: set[int], offset: int) -> int:
     found = 0
     for state in states:
@@ -141,7 +170,19 @@ def counterexample(
 class _Search:
     """One breadth-first walk. A node is a state of the need, one of the domain, and a set of rule states."""
 
-    __slots__ = ("_best", "_classes", "_domain", "_in_view", "_kept", "_need", "_nodes", "_rules", "_worse")
+    __slots__ = (
+        "_allowed",
+        "_best",
+        "_classes",
+        "_domain",
+        "_in_view",
+        "_need",
+        "_nodes",
+        "_rules",
+        "_view",
+        "_wanted",
+        "_worse",
+    )
 
     def __init__(self, need: Automaton, domain: Automaton, rules: Rules, classes: Classes, *, in_view: bool) -> None:
         self._need = need
@@ -149,9 +190,12 @@ class _Search:
         self._rules = rules
         self._classes = classes
         self._in_view = in_view
-        # More of these is worse for containment, of the others fewer; the view's must be equal when the need is of it.
-        self._worse = rules.states[DENY]
-        self._kept = rules.states[VIEW] if in_view else 0
+        self._wanted = _masked(need, classes)
+        self._allowed = _masked(domain, classes)
+        # More of these is worse for containment, of the others fewer. The view helps what is granted in it; but when
+        # the need itself is of the view, a word outside is none of it.
+        self._view = rules.states[VIEW] if in_view else 0
+        self._worse = rules.states[DENY] | self._view
         self._best: dict[tuple[int, int], list[int]] = {}
         # (need state, domain state, rule states, parent node, symbol)
         self._nodes: list[tuple[int, int, int, int, int]] = []
@@ -164,7 +208,7 @@ class _Search:
             state, place, reached, _, _ = self._nodes[at]
             if self._is_example(state, place, reached):
                 return self._word(at)
-            for symbol, targets, following in self._moves(state, place):
+            for symbol, targets, following in self._moves(state, place, reached):
                 after = self._rules.after(reached, symbol)
                 for target in targets:
                     self._push(target, following, after, at, symbol)
@@ -178,20 +222,25 @@ class _Search:
             return False
         return self._rules.uncovered(reached, in_view=self._in_view)
 
-    def _moves(self, state: int, place: int) -> list[tuple[int, set[int], int]]:
-        """(symbol, need states, domain state) for each class that both can read, the most readable first."""
-        classes = self._classes
+    def _moves(self, state: int, place: int, reached: int) -> list[tuple[int, set[int], int]]:
+        """(symbol, need states, domain state), the most readable first: one symbol of each group that leads nowhere
+        else than the others of its group, neither in the need nor in the domain nor in the rules.
+        """
+        edges, allowed = self._wanted[state], self._allowed[place]
+        groups = [_either(edges) & _either(allowed)]
+        for mask in {mask for mask, _ in edges} | {mask for mask, _ in allowed} | self._rules.masks(reached):
+            groups = [part for group in groups for part in (group & mask, group & ~mask) if part]
+        self._rules.work += len(groups)
         moves: list[tuple[int, set[int], int]] = []
-        edges = [(classes.mask(charset), target) for charset, target in self._need.edges[state]]
-        allowed = [(classes.mask(charset), target) for charset, target in self._domain.edges[place]]
-        for symbol in range(len(classes.members)):
-            following = [target for mask, target in allowed if mask >> symbol & 1]
-            targets = {one for mask, target in edges if mask >> symbol & 1 for one in self._need.closure(target)}
-            if following and targets:
-                moves.append((symbol, targets, following[0]))
+        for symbol in sorted([(group & -group).bit_length() - 1 for group in groups if group]):
+            targets = {one for mask, closed in edges if mask >> symbol & 1 for one in closed}
+            following = next(target for mask, closed in allowed if mask >> symbol & 1 for target in closed)
+            moves.append((symbol, targets, following))
         return moves
 
     def _push(self, state: int, place: int, reached: int, parent: int, symbol: int) -> None:
+        if self._view and not reached & self._view:
+            return  # no longer word of this beginning is in the view
         antichain = self._best.setdefault((state, place), [])
         self._rules.work += 3 + 2 * len(antichain)
         if any(self._subsumes(other, reached) for other in antichain):
@@ -202,8 +251,7 @@ class _Search:
 
     def _subsumes(self, worse: int, better: int) -> bool:
         """Whether every counter-example from `better` is one from `worse`."""
-        plain = ~(self._worse | self._kept)
-        return not worse & ~better & plain and not better & ~worse & self._worse and not (worse ^ better) & self._kept
+        return not worse & ~better & ~self._worse and not better & ~worse & self._worse
 
     def _word(self, at: int) -> str:
         letters: list[str] = []

@@ -135,6 +135,8 @@ class PathPattern:
         """For `D/*` and `D/**` the pattern of D itself, which `path.read` covers too; else None."""
         if not self.segments or self.segments[-1] not in _WHOLE_DIRECTORY:
             return None
+        if len(self.segments) == 1 and not self.anchored:
+            return None  # anywhere in the view: whatever roots it has are matched by name
         return self._derive(self.segments[:-1])
 
 
