@@ -9,8 +9,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Protocol
 
+    from launcher.identity.jwt_settings import Jwt
     from launcher.identity.user import User
-    from launcher.policy.config import Config, Jwt
+    from launcher.policy.config import Config
 
     class Provider(Protocol):
         """Turns credentials into a User, or raises IdentityError."""

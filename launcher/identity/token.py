@@ -15,14 +15,14 @@ import jwt
 
 from launcher.errors import ConfigurationError, IdentityError
 from launcher.identity import os_user
+from launcher.identity.jwt_settings import ALGORITHMS
 from launcher.identity.user import NO_HOME, User, valid_name
-from launcher.policy.config import ALGORITHMS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, NoReturn
 
-    from launcher.policy.config import Jwt
+    from launcher.identity.jwt_settings import Jwt
 
 METHOD = "jwt"
 LEEWAY_SECONDS = 30  # clocks of two hosts that keep time by NTP differ by far less

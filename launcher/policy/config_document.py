@@ -5,8 +5,9 @@ from __future__ import annotations
 import base64
 
 from launcher.canonical import sha256_hex
+from launcher.identity.jwt_settings import ALGORITHMS, Jwt
 from launcher.policy import reading
-from launcher.policy.config import ALGORITHMS, ON_FAILURE, Config, Jwt
+from launcher.policy.config import ON_FAILURE, Config
 from launcher.policy.document import Node, load
 from launcher.policy.policy_document import read_limits
 from launcher.policy.reading import refuse

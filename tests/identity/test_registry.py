@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from launcher.errors import IdentityError
+from launcher.identity.jwt_settings import Jwt
 from launcher.identity.registry import Providers, default_providers
 from launcher.identity.user import User
-from launcher.policy.config import Config, Jwt
+from launcher.policy.config import Config
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,7 +69,7 @@ def test_tokens_only_where_they_are_configured(tmp_path: Path) -> None:
 def test_a_configured_token_is_not_paid_for_before_there_is_one() -> None:
     program = (
         f"import sys; sys.path.insert(0, {os.getcwd()!r})\n"
-        "from launcher.identity.registry import default_providers\nfrom launcher.policy.config import Config, Jwt\n"
+        "from launcher.identity.registry import default_providers\nfrom launcher.identity.jwt_settings import Jwt\nfrom launcher.policy.config import Config\n"
         "default_providers(Config(jwt=Jwt('HS256', key_file='/k'))).authenticate('os')\n"
         "print('jwt' in sys.modules, 'cryptography' in sys.modules, 're' in sys.modules)"
     )

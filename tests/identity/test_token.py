@@ -17,8 +17,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from launcher.errors import ConfigurationError, IdentityError
+from launcher.identity.jwt_settings import Jwt
 from launcher.identity.token import LEEWAY_SECONDS, MAX_TOKEN_BYTES, TokenProvider
-from launcher.policy.config import Jwt
 
 if TYPE_CHECKING:
     from pathlib import Path
