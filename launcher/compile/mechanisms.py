@@ -38,15 +38,17 @@ _RIGHTS = {
     "path.read": "read directory",
     "path.write": "make directory, remove directory",
 }
-_COMMAND = {
-    "image": "the file is mounted and executable, other programs are not there; each image is checked at exec",
-    "arguments": "as by file, and the arguments are verified at a traced exec stop",
-    "refuse": "",
+_COMMANDS = {
+    "listed": "the file is mounted and executable; no other program is there",
+    "all": "every program of the view is executable; shells, and interpreters that are denied, are covered",
 }
+_ONLY_THESE = "Landlock allows executing nothing else"
+_ARGUMENTS = {True: "the arguments are verified at a traced exec stop", False: "the arguments are not enforced here"}
 _NOT_STARTED = "nothing is mounted executable, and execve is refused once the job runs"
 _DENIED_FILE = "never mounted; discarded at commit"
 _DENIED_COMMAND = "the file is not mounted, under any name"
 _NETWORK = "an own network namespace without interfaces; the egress proxy outside of it judges each connection"
+_ABSENT = "it is not there"
 _PASSED = "taken from the caller's environment, of which nothing else is passed"
 _NO_NETWORK = "an own network namespace without interfaces: nothing is reachable"
 
@@ -56,9 +58,9 @@ def mechanisms(data: Data, features: Features, options: Options) -> list[Data]:
     lacking = {gap["permission"] for gap in data["unenforced"]}
     return [
         *_files(data["files"], landlock=features.landlock > 0),
-        *_commands(data["commands"]),
+        *_commands(data["commands"], features, lacking),
         *_network(data["network"], proxy=EGRESS in options.supports),
-        *_names(data),
+        *_names(data, lacking),
         *[_limit(name, value, features, lacking) for name, value in data["limits"].items() if value is not None],
     ]
 
@@ -102,11 +104,21 @@ def _live(rule: Data) -> str:
     return _LIVE.format(flags=_FLAGS, rights="; ".join([_RIGHTS[operation] for operation in rule["operations"]]))
 
 
-def _commands(commands: Data) -> list[Data]:
-    rows = [_row(f"{kind}.execute", _COMMAND[commands["check"]]) for kind in ("sh", "js", "py") if commands[kind]]
-    rows += [_row(command_text(rule), _COMMAND[commands["check"]], rule["place"]) for rule in commands["rules"]]
+def _commands(commands: Data, features: Features, lacking: set[str]) -> list[Data]:
+    how = _how_started(commands, features, lacking)
+    rows = [_row(f"{kind}.execute", how) for kind in ("sh", "js", "py") if commands[kind]]
+    rows += [_row(command_text(rule), how, rule["place"]) for rule in commands["rules"]]
     rows += [_row(f"not {command_text(rule)}", _DENIED_COMMAND, rule["place"]) for rule in commands["denied"]]
     return rows or [_row("no command", _NOT_STARTED)]
+
+
+def _how_started(commands: Data, features: Features, lacking: set[str]) -> str:
+    parts = [_COMMANDS.get(commands["mode"], _NOT_STARTED)]
+    if commands["mode"] == "listed" and features.landlock:
+        parts.append(_ONLY_THESE)
+    if commands["check"] == "arguments":
+        parts.append(_ARGUMENTS["commands.arguments" not in lacking])
+    return "; ".join(parts)
 
 
 def command_text(rule: Data) -> str:
@@ -125,13 +137,17 @@ def _network(network: Data, *, proxy: bool) -> list[Data]:
     return rows + [_row(f"not {egress_text(rule)}", mechanism, rule["place"]) for rule in network["denied"]]
 
 
-def _names(data: Data) -> list[Data]:
+def _names(data: Data, lacking: set[str]) -> list[Data]:
     fixed = (
         ("keychain", "keychain.read", "handed over by the supervisor on request; it is nowhere in the sandbox before"),
         ("devices", "device.use", "the device node mounted by itself"),
         ("sockets", "socket.connect", "the socket mounted by itself"),
     )
-    rows = [_row(f"{name} {rule['pattern']}", how, rule["place"]) for key, name, how in fixed for rule in data[key]]
+    rows = []
+    for key, name, how in fixed:
+        for rule in data[key]:
+            permission = f"{name} {rule['pattern']}"
+            rows.append(_row(permission, _ABSENT if permission in lacking else how, rule["place"]))
     grants = [grant for grant in data["permissions"]["grants"] if grant["type"] == "env"]
     granted = {text: Place.from_data(grant["place"]) for grant in grants for text in grant["patterns"]}
     shown = [text for text in data["environment"]["pass"] if text not in granted]

@@ -6,7 +6,7 @@ Fail closed: a missing row refuses the launch. Rows that leave a sandbox standin
 
 from __future__ import annotations
 
-from launcher.compile.options import ARGUMENTS, DEVICES, EGRESS, SOCKETS
+from launcher.compile.options import ARGUMENTS, DEVICES, EGRESS, KEYCHAIN, SOCKETS
 from launcher.errors import RefusedError
 
 TYPE_CHECKING = False
@@ -136,6 +136,10 @@ _GRANT_ROWS: tuple[tuple[str, str, str, str, str], ...] = (
         "egress", EGRESS, "",
         "launches, but has no network beyond loopback: the egress proxy is not available",
         "leave it in the policy; nothing of the network is reachable meanwhile",
+    ),
+    (
+        "keychain", KEYCHAIN, "keychain.read", "launches without it: no keychain is connected",
+        "pass the value as a granted environment variable",
     ),
     ("devices", DEVICES, "device.use", "launches without it: this backend mounts no devices", "use another backend"),
     (

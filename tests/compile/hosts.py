@@ -109,7 +109,7 @@ def policy(body: str) -> str:
 def compiled(
     *documents: str, features: Features = NEWEST, handle: str = "default", user: User = ALICE, **options: Any
 ) -> Profile:
-    options.setdefault("supports", ("arguments", "devices", "sockets"))
+    options.setdefault("supports", ("arguments", "devices", "sockets", "keychain"))
     return compile_profile(
         merged(*documents, home=user.home), user, base(handle), features, Options(WORKSPACE, **options)
     )

@@ -85,11 +85,16 @@ def test_the_network_is_granted_but_not_there_yet() -> None:
     assert compiled(policy(body), supports=("egress",)).data["unenforced"] == []
 
 
-@pytest.mark.parametrize(("kind", "name"), [("device.use", "/dev/dri/card0"), ("socket.connect", "/run/agent.sock")])
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [("device.use", "/dev/dri/card0"), ("socket.connect", "/run/agent.sock"), ("keychain.read", "a/b")],
+)
 def test_devices_and_sockets_need_a_backend_that_has_them(kind: str, name: str) -> None:
     body = f"capabilities: ['{kind}:{name}']"
-    (gap,) = compiled(policy(body), supports=()).data["unenforced"]
+    data = compiled(policy(body), supports=()).data
+    (gap,) = data["unenforced"]
     assert gap["permission"] == f"{kind} {name}"
+    assert {row["permission"]: row["mechanism"] for row in data["mechanisms"]}[gap["permission"]] == "it is not there"
     assert compiled(policy(body)).data["unenforced"] == []
 
 
