@@ -100,7 +100,7 @@ def _redirect() -> bool:
 
 
 def open_listeners(specs: Iterable[Spec]) -> list[Listener]:
-    """Bound and listening, in the order of `specs`; a kernel without IPv6 gets the IPv4 ones. Raises EnforcementError."""
+    """Bound and listening, in the order of `specs`, IPv4 alone where there is no IPv6. Raises EnforcementError."""
     listeners: list[Listener] = []
     for kind, family, address, port in specs:
         try:

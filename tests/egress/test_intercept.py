@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import socket
 import ssl
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from cryptography import x509
@@ -16,6 +14,10 @@ from launcher.egress.certificates import CertificateAuthority
 from tests.egress import upstreams
 from tests.egress.test_cases import bytes_of, connection, denied, http_verdict, load, read_all
 from tests.egress.world import World, grant
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Iterator
 
 pytestmark = pytest.mark.kernel
 CASES = {case["id"]: case for case in load()}

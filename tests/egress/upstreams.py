@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import socket
 import ssl
 from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import socket
 
 Seen = Callable[[bytes], None]
 TLS_MARK = b"\x16\x03\x03\x00\x04mark"  # what the `tls` server answers to a first flight: enough to see it arrived
@@ -28,7 +31,7 @@ def http(conn: socket.socket, seen: Seen) -> None:
         answer = ODDITIES.get(path)
         if answer is None:
             answer = b'HTTP/1.1 200 OK\r\nContent-Length: %d\r\nAlt-Svc: h3=":443"\r\n\r\n' % len(head) + head
-        if b"HEAD " == head[:5]:
+        if head[:5] == b"HEAD ":
             answer = answer.partition(b"\r\n\r\n")[0] + b"\r\n\r\n"
         conn.sendall(answer)
         if path == b"/close":

@@ -16,8 +16,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from launcher.capability.grant import Grant, Place
 from launcher.egress import topology
@@ -25,6 +24,9 @@ from launcher.egress.policy import Rules
 from launcher.egress.serve import serve
 from launcher.egress.server.options import Limits, Options
 from launcher.kernel import netlink
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
 
 CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000
 PUBLIC = "93.184.216.34"
@@ -75,7 +77,7 @@ class World:
         self._factory, theirs = socket.socketpair()
         self._pids.append(_fork(lambda: _inside(theirs, grants, redirect), keep=[theirs.fileno()]))
         theirs.close()
-        listeners = topology.receive_listeners(self._factory)  # type: ignore[arg-type]
+        listeners = topology.receive_listeners(self._factory)
         self.control, control = socket.socketpair()
         settings = {"limits": limits or Limits(), **(options or {})}
         servers = DEFAULT_SERVERS if servers is None else servers
@@ -95,7 +97,7 @@ class World:
 
     # ---- the job's side
 
-    def socket(self, family: int = socket.AF_INET, kind: int = socket.SOCK_STREAM) -> socket.socket:
+    def make_socket(self, family: int = socket.AF_INET, kind: int = socket.SOCK_STREAM) -> socket.socket:
         """A socket that lives in the job's namespace."""
         self._factory.sendall(bytes((family, kind)))
         _, fds, _, _ = socket.recv_fds(self._factory, 1, 1)
@@ -111,7 +113,7 @@ class World:
         return answer["status"], answer["output"]
 
     def connect(self, address: str, port: int) -> socket.socket:
-        made = self.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
+        made = self.make_socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
         made.connect((address, port))
         return made
 
@@ -120,7 +122,7 @@ class World:
 
     def dns(self, packet: bytes, seconds: float = 2) -> bytes:
         """The answer to one datagram, empty when none comes."""
-        asking = self.socket(kind=socket.SOCK_DGRAM)
+        asking = self.make_socket(kind=socket.SOCK_DGRAM)
         asking.settimeout(seconds)
         asking.sendto(packet, ("127.0.0.1", 53))
         try:
@@ -231,7 +233,7 @@ def _inside(factory: socket.socket, grants: Sequence[Grant], redirect: bool) -> 
         netlink.loopback_up()
         netlink.local_default_routes()
         listeners = topology.open_listeners(topology.plan(grants, redirect=False))
-    topology.send_listeners(factory, listeners)  # type: ignore[arg-type]
+    topology.send_listeners(factory, listeners)
     while True:
         try:
             family, kind = _exactly(factory, 2)
