@@ -82,18 +82,23 @@ class Operation:
     __slots__ = ()
     verb = ""
 
-    def data(self) -> list[object]:
-        return [self.verb, *self._values()]
+    def data(self) -> dict[str, object]:
+        """Plain JSON values."""
+        return {"op": self.verb, **{field: _plain(value) for field, value in self._fields()}}
 
     def describe(self) -> str:
-        return " ".join([self.verb, *[_shown(value) for value in self._values()]]).rstrip()
+        return " ".join([self.verb, *[_shown(value) for _field, value in self._fields()]]).rstrip()
 
-    def _values(self) -> list[object]:
-        fields: tuple[str, ...] = self.__slots__
-        return [getattr(self, field) for field in fields]
+    def _fields(self) -> list[tuple[str, object]]:
+        names: tuple[str, ...] = self.__slots__
+        return [(name, getattr(self, name)) for name in names]
 
     def execute(self, view: View) -> None:
         raise NotImplementedError
+
+
+def _plain(value: object) -> object:
+    return len(value) if isinstance(value, bytes) else value
 
 
 def _shown(value: object) -> str:
@@ -125,9 +130,6 @@ class File(Operation):
     def __init__(self, target: str, content: bytes) -> None:
         self.target = target
         self.content = content
-
-    def data(self) -> list[object]:
-        return [self.verb, self.target, len(self.content)]
 
     def describe(self) -> str:
         return f"write {self.target} {len(self.content)} bytes"

@@ -34,8 +34,8 @@ class Tree(Operation):
         self.options = tuple(options)
         self.descriptor = descriptor
 
-    def data(self) -> list[object]:
-        return [self.verb, self.source, self.target, list(self.options)]
+    def data(self) -> dict[str, object]:
+        return {"op": self.verb, "source": self.source, "target": self.target, "options": self.options}
 
     def describe(self) -> str:
         return f"tree {self.source} -> {self.target} {','.join(self.options)}"

@@ -69,7 +69,9 @@ class Programs:
         for kind, globs in self._kinds.items():
             if self._commands[kind]:
                 for directory in self.path:
-                    yield from [f"{directory}/{name}" for name in _names(directory) if any(m(name) for m in globs)]
+                    paths = [f"{directory}/{name}" for name in _names(directory) if any(m(name) for m in globs)]
+                    # python3-config is named like an interpreter and is a script of another one
+                    yield from [path for path in paths if not script_interpreter(path)]
 
     def granted_kinds(self) -> set[str]:
         return {kind for kind in self._kinds if self._commands[kind]}
