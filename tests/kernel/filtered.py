@@ -6,6 +6,7 @@ import ctypes
 import json
 import os
 import sys
+import traceback
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -57,8 +58,9 @@ def in_child(body: Callable[[], Any], program: bytes | None = None, uid: int | N
                 install(program)
             os.write(write, json.dumps(body()).encode())
             os._exit(0)
-        except BaseException as error:
-            sys.stderr.write(f"child: {error!r}\n")
+        except BaseException:
+            traceback.print_exc(file=sys.stderr)
+            sys.stderr.flush()
             os._exit(70)
     os.close(write)
     with os.fdopen(read, "rb") as file:

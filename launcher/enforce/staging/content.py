@@ -1,0 +1,99 @@
+"""The bytes of staged files: copying, placeholders, and what became of old content. By descriptor. [L]"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+
+_CHUNK = 1 << 20
+_FICLONE = 0x40049409  # <linux/fs.h>
+_WORD = 8
+# A placeholder up to this size is filled with a pattern that nobody knows, so that any word of it that survives in
+# place shows a write that was only partial. Beyond, it is a hole: what was never written stays one (SEEK_HOLE), and an
+# append-only file of gigabytes costs nothing.
+_PATTERNED = 64 << 10
+
+SAME, PREFIX, OTHER = "same", "prefix", "other"
+
+
+def copy(source: int, target: int, size: int) -> None:
+    """Copies `size` bytes (less if the file shrinks meanwhile) from offset 0: shared extents where the file system has
+    them, else in the kernel. Leaves `target` at its end.
+    """
+    if size > _CHUNK and _cloned(source, target):
+        os.lseek(target, 0, os.SEEK_END)
+        return
+    done = 0
+    while done < size:
+        count = os.sendfile(target, source, done, min(size - done, 1 << 30))
+        if count == 0:
+            return
+        done += count
+
+
+def _cloned(source: int, target: int) -> bool:
+    if os.fstat(source).st_dev != os.fstat(target).st_dev:
+        return False
+    try:
+        fcntl.ioctl(target, _FICLONE, source)
+    except OSError:
+        return False
+    return True
+
+
+def append(source: int, target: int, offset: int, size: int) -> None:
+    """Copies the bytes of `source` from `offset` to `size` to the end of `target`."""
+    os.lseek(target, 0, os.SEEK_END)
+    while offset < size:
+        count = os.sendfile(target, source, offset, min(size - offset, 1 << 30))
+        if count == 0:
+            return
+        offset += count
+
+
+def placeholder(fd: int, size: int) -> None:
+    """`size` bytes that are not the file's."""
+    if size <= _PATTERNED:
+        os.write(fd, os.urandom(size))
+    else:
+        os.ftruncate(fd, size)
+
+
+def compare(new: int, old: int) -> str:
+    """SAME, PREFIX (the old content is an unchanged beginning of the new) or OTHER."""
+    new_size, old_size = os.fstat(new).st_size, os.fstat(old).st_size
+    if new_size < old_size or not begins_with(new, old, old_size):
+        return OTHER
+    return SAME if new_size == old_size else PREFIX
+
+
+def begins_with(new: int, old: int, size: int) -> bool:
+    """Whether the first `size` bytes of both are the same."""
+    offset = 0
+    while offset < size:
+        if _hole_until(new, offset, size) == size == _hole_until(old, offset, size):
+            return True  # both are holes from here on: gigabytes of an append-only placeholder
+        length = min(_CHUNK, size - offset)
+        left, right = os.pread(new, length, offset), os.pread(old, length, offset)
+        if left != right or not left:
+            return False
+        offset += len(left)
+    return True
+
+
+def _hole_until(fd: int, offset: int, size: int) -> int:
+    """`size` if everything from `offset` to there is a hole, else `offset`."""
+    try:
+        return size if os.lseek(fd, offset, os.SEEK_DATA) >= size else offset
+    except OSError:  # ENXIO: no data up to the end of the file
+        return size
+
+
+def partly_written(new: int, old: int) -> bool:
+    """Whether something of the placeholder `old` survives in `new`: then `new` is not what the job meant to write."""
+    size = min(os.fstat(new).st_size, os.fstat(old).st_size)
+    if os.fstat(old).st_size > _PATTERNED:
+        return os.lseek(new, 0, os.SEEK_HOLE) < size
+    left, right = os.pread(new, size, 0), os.pread(old, size, 0)
+    width = min(_WORD, size)
+    return any(left[at : at + width] == right[at : at + width] for at in range(0, size - width + 1, width or 1))
