@@ -171,7 +171,7 @@ _LIMITS: dict[str, tuple[str, tuple[str, ...], str]] = {
     "max_disk": ("the size of scratch and of each private file system", (), ""),
     "max_files": ("the inodes of scratch and of each private file system", (), ""),
     "max_output": ("the supervisor's pipes or terminal", (), ""),
-    "max_jobs": ("the launcher, before the job starts", (), ""),
+    "max_jobs": ("the service, before the job starts", (), "nothing"),
 }
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 EGRESS = "egress"  # the egress proxy: grants of network and database
 DEVICES = "devices"
 SOCKETS = "sockets"
+JOBS = "jobs"  # the jobs of one user are counted over all launches
 KEYCHAIN = "keychain"  # secrets are handed to the job on request
 ARGUMENTS = "arguments"  # argument lists are verified at each exec
 
@@ -25,7 +26,7 @@ class Options:
     declared         the job's needs, or None where it has no declaration
     limits           the command line's; they only lower
     environment      names that the caller wants to set with --env
-    supports         of EGRESS, DEVICES, SOCKETS, KEYCHAIN, ARGUMENTS: what the backend has
+    supports         of EGRESS, DEVICES, SOCKETS, KEYCHAIN, ARGUMENTS, JOBS: what the backend has
     allow_degraded   the operator accepts what this host cannot enforce; it is reported
     now              seconds since the epoch: grants that have expired do not count. None: nor do those that ever will
     """

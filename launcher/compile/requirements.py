@@ -6,7 +6,7 @@ Fail closed: a missing row refuses the launch. Rows that leave a sandbox standin
 
 from __future__ import annotations
 
-from launcher.compile.options import ARGUMENTS, DEVICES, EGRESS, KEYCHAIN, SOCKETS
+from launcher.compile.options import ARGUMENTS, DEVICES, EGRESS, JOBS, KEYCHAIN, SOCKETS
 from launcher.errors import RefusedError
 
 TYPE_CHECKING = False
@@ -128,6 +128,12 @@ ROWS: tuple[Row, ...] = (
         reason="without a control group the limit holds for each process and not for all of them together",
         hint=_CGROUP_HINT, attacks=(85,),
     ),
+    Row(
+        "limits.max_jobs", DEGRADE,
+        lambda data, _features, options: _limited(data, "max_jobs") and JOBS not in options.supports,
+        reason="nothing counts the jobs of one user here",
+        hint="launch through the service, which does", attacks=(107,),
+    ),
 )  # fmt: skip
 
 _GRANT_ROWS: tuple[tuple[str, str, str, str, str], ...] = (
@@ -162,7 +168,7 @@ def check(data: Data, features: Features, options: Options) -> list[Data]:
     fatal = [entry for severity, entry in gaps if severity == REFUSE or not options.allow_degraded]
     if fatal:
         raise _refusal(fatal, hopeless=any(severity == REFUSE for severity, _ in gaps))
-    return [entry for _, entry in gaps] + _unusable(data, options)
+    return [entry for _, entry in gaps] + _unusable(data, options) + _expiring(data)
 
 
 def _entry(row: Row, features: Features) -> Data:
@@ -205,7 +211,7 @@ def _counted(data: Data) -> list[Data]:
     rows = data["permissions"]["grants"]
     return [
         {
-            "permission": f"{grant['type']}.{','.join(grant['operations'])} {_first(grant)}".rstrip(),
+            "permission": _permission(grant),
             "reason": f"{name} is counted in the process, by the ML runtime, and by nothing outside of it",
             "hint": f"leave out {name} in the grant",
             "attacks": [104],
@@ -218,8 +224,24 @@ def _counted(data: Data) -> list[Data]:
     ]
 
 
-def _first(grant: Data) -> str:
-    return ", ".join([text if isinstance(text, str) else " ".join(text) for text in grant["patterns"]])
+def _expiring(data: Data) -> list[Data]:
+    """Grants that may end while the job runs: what is mounted stays mounted."""
+    return [
+        {
+            "permission": _permission(grant),
+            "reason": "it expires; that is judged when the job starts, and a job that is running keeps it",
+            "hint": "limit max_wall_time",
+            "attacks": [],
+            "place": _place(grant["place"]),
+        }
+        for grant in data["permissions"]["grants"]
+        if "expires_at" in grant["constraints"] and grant["type"] not in _SEEN_OUTSIDE
+    ]
+
+
+def _permission(grant: Data) -> str:
+    patterns = ", ".join([text if isinstance(text, str) else " ".join(text) for text in grant["patterns"]])
+    return f"{grant['type']}.{','.join(grant['operations'])} {patterns}".rstrip()
 
 
 def _place(parts: list[Any]) -> str:

@@ -263,7 +263,7 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(
         "tmpfs_xattr", "user attributes on tmpfs", _xattr,
-        cost="in staged directories a job cannot rename directories or replace one by another",
+        cost="in staged trees a directory that the job removed cannot be made anew under the same name",
         remedy="Linux 6.6 or later",
     ),
     Row(

@@ -40,7 +40,7 @@ class Features:
     uid               who builds the sandbox (0: root, who drops to an unprivileged id first)
     container         "docker", "podman" or "" when not in one that is known
     user_namespaces   may make user namespaces with full rights inside
-    apparmor_userns   AppArmor restricts user namespaces of unprivileged programs (Ubuntu 23.10 and later)
+    apparmor_userns   AppArmor restricts user namespaces of unprivileged programs (Ubuntu 23.10 and later) and so ours
     net_namespaces    network namespaces exist
     landlock          Landlock ABI, 0 for none
     seccomp, seccomp_notify, mount_api, idmapped_mounts, overlayfs, tmpfs_xattr
@@ -136,12 +136,14 @@ def _identity() -> dict[str, str]:
         # Debian's own switch; absent elsewhere.
         "unprivileged_userns_clone": _read("/proc/sys/kernel/unprivileged_userns_clone"),
         "apparmor_restrict": _read("/proc/sys/kernel/apparmor_restrict_unprivileged_userns"),
+        # The restriction is for unconfined programs; a profile of our own may allow them.
+        "apparmor_label": _read("/proc/self/attr/current").strip("\0\n"),
     }
 
 
 def _look(key: dict[str, str]) -> Features:
     uid = os.geteuid()
-    apparmor = key["apparmor_restrict"].strip() == "1"
+    apparmor = _apparmor_restricts(key)
     version, controllers = find_cgroups(key["cgroup"])
     mount_api = _answers(NR["mount_setattr"], _NO_FD, 0, 0, 0, 0)
     return Features(
@@ -165,6 +167,13 @@ def _look(key: dict[str, str]) -> Features:
             "root_links": root_links(),
         }
     )
+
+
+def _apparmor_restricts(key: dict[str, str]) -> bool:
+    """Whether the sysctl is on and no profile of AppArmor is attached to this program. A profile that does not allow
+    user namespaces is found out at the step itself, and by `doctor`.
+    """
+    return key["apparmor_restrict"].strip() == "1" and key["apparmor_label"] in ("", "unconfined")
 
 
 def _user_namespaces(uid: int, key: dict[str, str], *, apparmor: bool) -> bool:

@@ -28,7 +28,23 @@ CASES: list[tuple[str, dict[str, Any], str]] = [
 
 
 def test_every_row_has_its_case() -> None:
-    assert [case[0] for case in CASES] == [row.permission for row in ROWS]
+    assert [*[case[0] for case in CASES], "limits.max_jobs"] == [row.permission for row in ROWS]
+
+
+def test_jobs_are_counted_or_the_limit_is_refused() -> None:
+    body = "limits: {max_jobs: 2}"
+    with pytest.raises(RefusedError, match="max_jobs"):
+        compiled(policy(body))
+    assert compiled(policy(body), supports=("jobs",)).data["unenforced"] == []
+    (gap,) = compiled(policy(body), allow_degraded=True).data["unenforced"]
+    assert gap["permission"] == "limits.max_jobs"
+
+
+def test_a_grant_that_may_end_during_the_run_is_reported_and_not_refused() -> None:
+    body = 'capabilities: {file: [{patterns: ["/a"], operations: [read], expires_at: "2030-01-01"}]}'
+    (gap,) = compiled(policy(body), now=1_800_000_000).data["unenforced"]
+    assert (gap["permission"], gap["attacks"]) == ("file.read /a", [])
+    assert "a job that is running keeps it" in gap["reason"]
 
 
 @pytest.mark.parametrize(("permission", "lacking", "body"), CASES)

@@ -107,12 +107,19 @@ def test_a_plain_user_has_no_idmapped_mounts_and_no_cgroups_of_roots() -> None:
         ({"apparmor_restrict": "1\n"}, 1000, False),
         ({"apparmor_restrict": "1\n"}, 0, True),
         ({"apparmor_restrict": "0\n"}, 1000, True),
+        ({"apparmor_restrict": "1\n", "apparmor_label": "unconfined"}, 1000, False),
+        ({"apparmor_restrict": "1\n", "apparmor_label": "mlsandbox (unconfined)"}, 1000, True),
     ],
 )
 def test_sysctls_that_forbid_user_namespaces(sysctls: dict[str, str], uid: int, expected: bool) -> None:
-    key = {"max_user_namespaces": "100\n", "unprivileged_userns_clone": "", "apparmor_restrict": "", **sysctls}
-    apparmor = key["apparmor_restrict"].strip() == "1"
-    assert features._user_namespaces(uid, key, apparmor=apparmor) is expected
+    key = {
+        "max_user_namespaces": "100\n",
+        "unprivileged_userns_clone": "",
+        "apparmor_restrict": "",
+        "apparmor_label": "",
+    }
+    key.update(sysctls)
+    assert features._user_namespaces(uid, key, apparmor=features._apparmor_restricts(key)) is expected
 
 
 def tree(root: Path, *directories: str) -> str:
