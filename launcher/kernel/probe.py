@@ -26,6 +26,7 @@ from launcher.kernel.abi import (
     MOUNT_ATTR_IDMAP,
     MS_PRIVATE,
     MS_REC,
+    PR_SET_DUMPABLE,
     PR_SET_NO_NEW_PRIVS,
 )
 from launcher.kernel.features import Features, fast
@@ -144,6 +145,8 @@ def _try_namespaces(found: dict[str, str]) -> None:
 
 
 def _map_to_self(uid: int, gid: int) -> None:
+    # After a change of ids a process is not dumpable and its /proc files are root's.
+    libc.prctl(PR_SET_DUMPABLE, 1)
     # user_namespaces(7): without CAP_SETGID outside, gid_map needs setgroups denied first.
     _write("/proc/self/setgroups", "deny")
     _write("/proc/self/uid_map", f"0 {uid} 1")

@@ -26,6 +26,18 @@ def test_it_confirms_what_the_fast_probe_guesses_here() -> None:
 
 
 @pytest.mark.kernel
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_a_plain_user_finds_the_same_but_what_is_roots() -> None:
+    def look(found: dict[str, str]) -> None:
+        os.setgroups([])
+        os.setresgid(65534, 65534, 65534)
+        os.setresuid(65534, 65534, 65534)
+        found.update({name: why for name, why in probe.full().trials.items() if why})
+
+    assert set(probe._in_child(look)) == {"idmapped_mounts"}
+
+
+@pytest.mark.kernel
 def test_nothing_is_left_behind() -> None:
     mounts, groups = text("/proc/self/mountinfo"), [os.listdir(place) for place in fast().controllers.values()]
     descriptors = os.listdir("/proc/self/fd")
