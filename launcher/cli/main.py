@@ -60,11 +60,14 @@ def main(words: Sequence[str]) -> int:
     """Run `words` (without the program's name); the exit status. Never raises, but for SystemExit."""
     verb, wants_json = "", False
     try:
+        _hold_standard_descriptors()
         root, verb, rest = _split(words)
         wants_json = "--json" in (rest if "--" not in rest else rest[: rest.index("--")])
         if root:
             os.environ["MLSANDBOX_ROOT"] = root  # what `--root` after the verb and child processes read as well
-        return _run(verb, rest)
+        status = _run(verb, rest)
+        _flush()
+        return status
     except SandboxError as error:
         return _failed(error, verb, wants_json=wants_json)
     except KeyboardInterrupt:
@@ -74,6 +77,33 @@ def main(words: Sequence[str]) -> int:
         return EXIT_BROKEN_PIPE
     except Exception as error:  # noqa: BLE001  the boundary: a bug gets one paragraph, not a traceback
         return _bug(error, verb)
+
+
+def _hold_standard_descriptors() -> None:
+    """What is missing of 0, 1 and 2 is /dev/null.
+
+    Started with 2 closed, the next file that is opened, the audit log, would get that number, and with it the messages
+    of every child.
+    """
+    for fd in range(3):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest free number, which is fd
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115  for the whole process
+
+
+def _flush() -> None:
+    """What was printed is printed, or it is an error: a full disk must not look like success."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        _give_up_output()
+        raise SandboxError(f"cannot write the output: {error.strerror}") from error
 
 
 def _split(words: Sequence[str]) -> tuple[str, str, list[str]]:

@@ -10,6 +10,7 @@ import os
 import sys
 
 from launcher.audit.printable import printable
+from launcher.errors import SandboxError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,6 +46,10 @@ def show(text: str, stream: TextIO | None = None) -> None:
     except UnicodeEncodeError:
         encoding = target.encoding or "ascii"
         target.write(line.encode(encoding, "backslashreplace").decode(encoding))
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise SandboxError(f"cannot write the output: {error.strerror}") from error
 
 
 def show_json(value: object, *, lines: bool = False) -> None:

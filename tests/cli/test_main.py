@@ -194,6 +194,35 @@ def test_a_reader_that_goes_away(tmp_path: Path) -> None:
     process.stderr.close()
 
 
+def test_a_full_disk_is_no_success(tmp_path: Path) -> None:
+    with open("/dev/full", "w", encoding="ascii") as full:
+        done = subprocess.run(
+            [sys.executable, "-I", "-c", START, "--help"], stdout=full, stderr=subprocess.PIPE, check=False
+        )
+    assert (done.returncode, done.stderr) == (
+        125,
+        b"mlsandbox: error: cannot write the output: No space left on device\n",
+    )
+
+
+def test_closed_descriptors_are_not_the_audit_log(tmp_path: Path) -> None:
+    """Started with 1 and 2 closed, the next files opened would get these numbers, and what a child prints would land
+    in them."""
+    script = START.replace(
+        "sys.exit",
+        "import launcher.cli.main as m, os\nm._run = lambda *_: os.open(os.devnull, os.O_RDONLY) - 3\nsys.exit",
+    )
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", sys.executable, "-I", "-c", script, "x"], check=False
+    )
+    assert done.returncode == 0
+    words = ["audit", "verify", "--root", str(tmp_path)]
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", sys.executable, "-I", "-c", START, *words], check=False
+    )
+    assert done.returncode == 0
+
+
 def test_control_c(tmp_path: Path) -> None:
     script = START.replace(
         "sys.exit",
