@@ -69,18 +69,18 @@ class Snapshot:
         return None if data is None else Policy.from_data(data)
 
     def policies_for(self, user: User) -> list[Policy]:
-        """The policies that apply to `user`, by handle: named by `applies_to` or granted, and not excluded."""
-        policies = self._data["policies"]
-        return [Policy.from_data(policies[handle]) for handle in self.handles() if self._applies(handle, user)]
+        """The policies that apply to `user`, by handle: named by `applies_to` or granted, and not excluded.
 
-    def _applies(self, handle: str, user: User) -> bool:
-        """A revocation of the user, or of any group or role of his, beats every way of being granted."""
-        effects = {
-            effect for policy, effect, kind, name in self._data["grants"] if policy == handle and _is(user, kind, name)
-        }
-        if "exclude" in effects:
-            return False
-        return "grant" in effects or AppliesTo.from_data(self._data["policies"][handle]["applies_to"]).covers(user)
+        A revocation of the user, or of any group or role of his, beats every way of being granted.
+        """
+        effects = {(policy, effect) for policy, effect, kind, name in self._data["grants"] if _is(user, kind, name)}
+        policies = self._data["policies"]
+        return [
+            Policy.from_data(policies[handle])
+            for handle in self.handles()
+            if (handle, "exclude") not in effects
+            and ((handle, "grant") in effects or AppliesTo.from_data(policies[handle]["applies_to"]).covers(user))
+        ]
 
 
 def _is(user: User, kind: str, name: str) -> bool:

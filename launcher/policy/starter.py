@@ -55,6 +55,13 @@ policy:
       - patterns: ["@base/output/**"]
         operations: [write]
 
+    # Programs that `mlsandbox launch -- CMD` may run. Without any, only ML programs launch.
+    # cmd: [make, "@git", "npm run test:*"]
+    # sh: true
+    # network:
+    #   - hosts: [api.example.com]
+    #     operations: [https]
+
   deny:
     - file.read:**/.env
     - file.read:**/.git/**

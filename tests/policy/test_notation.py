@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from launcher.capability.limits import Limits
 from launcher.capability.permissions import Permissions
@@ -290,3 +293,31 @@ def test_a_wrong_rule_is_an_error_at_its_place(text: str, line: int, column: int
     assert message in caught.value.message
     assert hint in caught.value.hint
     assert caught.value.place == f"p.yaml:{line}:{column}"
+
+
+NAMES = st.text("abcdefghijkl0123456789_-.", min_size=1, max_size=6).filter(lambda name: name not in {".", ".."})
+GLOBS = st.one_of(st.just("**"), NAMES, NAMES.map(lambda name: f"{name}*"), st.just("*.csv"), st.just("[a-c]?"))
+PATTERNS = st.builds(
+    lambda root, parts: root + "/".join(parts),
+    st.sampled_from(["/", "~/", "@base/", ""]),
+    st.lists(GLOBS, min_size=1, max_size=4),
+)
+OPERATIONS = st.sampled_from(["read", "write", "append", "delete"])
+
+
+@given(st.lists(st.tuples(OPERATIONS, PATTERNS), min_size=1, max_size=4), st.booleans())
+@settings(max_examples=150, deadline=None)
+def test_a_rule_is_the_same_in_any_notation(wanted: list[tuple[str, str]], deny: bool) -> None:
+    """Law: notation is spelling. Each rule apart, so that the three have the same grouping."""
+    for operation, pattern in wanted:
+        forms = (
+            {"deny" if deny else "capabilities": {"file": [{"patterns": [pattern], "operations": [operation]}]}},
+            {"capabilities": [f"{'!' if deny else ''}file.{operation}:{pattern}"]},
+            {"deny" if deny else "allow": {"filesystem": {operation: [pattern]}}},
+        )
+        found = []
+        for form in forms:
+            read = rules(json.dumps(form))
+            found.append(([str(grant) for grant in read.grants], [str(grant) for grant in read.denies]))
+        expected = [f"file.{operation} {pattern}"]
+        assert found == [([], expected) if deny else (expected, [])] * 3
