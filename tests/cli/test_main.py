@@ -210,7 +210,7 @@ def test_closed_descriptors_are_not_the_audit_log(tmp_path: Path) -> None:
     in them."""
     script = START.replace(
         "sys.exit",
-        "import launcher.cli.main as m, os\nm._run = lambda *_: os.open(os.devnull, os.O_RDONLY) - 3\nsys.exit",
+        "import launcher.cli.main as m, os\nm._run = lambda *_: int(os.open(os.devnull, os.O_RDONLY) < 3)\nsys.exit",
     )
     done = subprocess.run(
         ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", sys.executable, "-I", "-c", script, "x"], check=False
