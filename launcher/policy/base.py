@@ -209,11 +209,18 @@ def _mount(node: Node, what: str) -> dict[str, Any]:
     }
 
 
+def _private(node: Node, what: str) -> str:
+    value = _path(node, what)
+    if value in (*_NEVER_WHOLE, "/dev", "/usr") or value.startswith(("/proc", "/sys")):
+        reading.refuse(node.place, f"{what}: {value!r} cannot be a private file system")
+    return value
+
+
 def _tmpfs(node: Node, what: str) -> dict[str, Any]:
     members = reading.mapping(node, what, ("target", "size", "inodes", "mode"))
     needed = {key: _needed(node, members, key, what) for key in ("target", "size", "inodes", "mode")}
     return {
-        "target": _path(needed["target"], f"{what}: target"),
+        "target": _private(needed["target"], f"{what}: target"),
         "size": _quantity(needed["size"], "size", SIZE),
         "inodes": _quantity(needed["inodes"], "inodes", COUNT),
         "mode": _mode(needed["mode"], f"{what}: mode"),

@@ -125,6 +125,8 @@ def test_a_chain_that_ends_nowhere(documents: dict[str, str], says: str) -> None
         ("view: {mounts: [{target: /opt, options: [suid]}]}", "suid"),
         ("view: {tmpfs: [{target: /tmp, size: 1MiB, inodes: 4, mode: '4755'}]}", "1777"),
         ("view: {tmpfs: [{target: /tmp, size: 1MiB, inodes: 4}]}", "mode"),
+        ("view: {tmpfs: [{target: /proc/x, size: 1MiB, inodes: 4, mode: '755'}]}", "private"),
+        ("view: {tmpfs: [{target: /etc, size: 1MiB, inodes: 4, mode: '755'}]}", "private"),
         ("view: {tmpfs: [{target: /tmp, size: huge, inodes: 4, mode: '755'}]}", "size"),
         ("view: {proc: {masked: [/etc/shadow]}}", "below /proc"),
         ("view: {etc: [../shadow]}", "below /etc"),
