@@ -51,6 +51,8 @@ class Launch:
         request = asked.request
         job = Job(self.id, asked.identity, "", request.command)
         job.switch_ids = os.geteuid() == 0
+        # root's own jobs run with an id of the range, and what they were granted to write is written as root
+        job.writer = asked.identity if job.switch_ids and asked.acting.user.uid != 0 else None
         job.stdio = request.stdio
         job.terminal = request.terminal
         job.environment = job_environment(self.decided.profile.data, request.environment)
@@ -95,7 +97,7 @@ class Launch:
         result = Result(self.id, self.decided.profile.digest)
         result.unenforced = self.decided.profile.data["unenforced"]
         try:
-            run(self.prepared, result, self._record_start)
+            run(self.prepared, result, self._record_start, f"{self.decided.asked.locations.state}/journals")
         except SandboxError as error:
             self._record_refusal(self.decided.asked, error)
             raise
@@ -138,6 +140,7 @@ class Launch:
         }
         who = self._who(self.decided.asked)
         events = self._ml.events(who, result) if self._ml else []
+        events += [{**_commit_event(entry), **who} for entry in (*result.committed, *result.refused)]
         if result.limit:
             events.append({**self._limit_event(result.limit), **who})
         events.append({**event("job.ended", "service", detail=detail, resource=self._name()), **who})
@@ -154,6 +157,19 @@ class Launch:
     def _name(self, asked: Asked | None = None) -> str:
         words = self._shown(asked)
         return words[0] if words else ""
+
+
+def _commit_event(entry: dict[str, object]) -> dict[str, object]:
+    """The audit event of one staged change, in the words of the permission that it needed."""
+    capability, _, operation = str(entry["operation"] or "file.write").partition(".")
+    committed = entry["outcome"] == "committed"
+    detail = {name: entry[name] for name in ("change", "outcome", "reason", "size")}
+    made = event(
+        "commit", "commit", ALLOWED if committed else DENIED,
+        capability=capability, operation=operation, resource=str(entry["path"]), detail=detail,
+    )  # fmt: skip
+    made["deciders"] = entry["deciders"]
+    return made
 
 
 def launch(request: Request) -> Result:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from launcher.enforce.job import Job
+    from launcher.enforce.namespace.staged import StagedWrites
     from launcher.enforce.result import Result
 
 _NAMESPACES = (
@@ -38,7 +39,7 @@ _INIT = 1  # pid 1 is ours and is not counted against the job's processes
 class Prepared:
     """A launch that is decided and planned; nothing has been done yet."""
 
-    __slots__ = ("_cache", "job", "plan", "profile", "programs", "scope")
+    __slots__ = ("_cache", "job", "plan", "profile", "programs", "scope", "writes")
 
     def __init__(self, profile: dict[str, Any], job: Job, cache: str | None) -> None:
         self.profile = profile
@@ -46,6 +47,7 @@ class Prepared:
         self.scope = Scope(profile["user"]["home"], profile["workspace"])
         self.plan = MountPlan()
         self._cache = cache
+        self.writes: StagedWrites | None = None
         self.programs = self._plan()
 
     def _plan(self) -> Programs:
@@ -59,6 +61,11 @@ class Prepared:
         plan.operations += self.job.mounts
         plan.rules += self.job.rules
         plan_directories(plan, [home, profile["workspace"]])
+        if profile["files"]["staged"]:
+            from launcher.enforce.namespace.staged import StagedWrites
+
+            self.writes = StagedWrites(profile, self.scope, self.job.identity, switch=self.job.switch_ids)
+            self.writes.plan(plan)
         if profile["files"]["read"]:
             from launcher.enforce.namespace.plan.files import Reader
 
@@ -72,6 +79,7 @@ class Prepared:
         limits = profile["limits"]
         return Spec(
             operations=self.plan.operations,
+            over=self.plan.over,
             rules=self.plan.rules,
             staged=self.plan.staged,
             scratch={
@@ -137,10 +145,11 @@ def _landlock_abi(profile: dict[str, Any]) -> int:
     return version
 
 
-def run(prepared: Prepared, result: Result, before_start: Callable[[], None]) -> None:
-    """Builds the sandbox and runs the job to its end; fills `result`.
+def run(prepared: Prepared, result: Result, before_start: Callable[[], None], journals: str = "") -> None:
+    """Builds the sandbox and runs the job to its end, commits what it wrote, and fills `result`.
 
-    `before_start` is called when the view is complete and before the job's image starts: the place for the audit
+    `journals` is the directory for the records of commits. `before_start` is called when the view is complete and
+    before the job's image starts: the place for the audit
     record that must be on disk first. Raises EnforcementError (nothing ran), NotFoundError, RefusedError.
     """
     profile, job = prepared.profile, prepared.job
@@ -149,11 +158,17 @@ def run(prepared: Prepared, result: Result, before_start: Callable[[], None]) ->
     console = Console(job.stdio, terminal=job.terminal, max_output=limits["max_output"])
     try:
         supervisor = Supervisor(prepared.spec(console.theirs), console, cgroup, result)
-        supervisor.run(limits, lambda _scratch: None, before_start)
+        supervisor.run(limits, prepared.writes.prepare if prepared.writes else _no_scratch, before_start)
     except BaseException:
         if cgroup:
             cgroup.remove()
         raise
+    if prepared.writes:
+        prepared.writes.finish(result, journals, writer=job.writer)
+
+
+def _no_scratch(_scratch: int) -> None:
+    raise EnforcementError("stage", "writes", hint="the sandbox sent a scratch that nobody asked for")
 
 
 def _make_cgroup(job: str, limits: dict[str, int | None], profile: dict[str, Any]) -> cgroups.Cgroup | None:

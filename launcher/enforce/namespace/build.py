@@ -116,6 +116,8 @@ def _stage(spec: Spec, view: View, control: Channel) -> None:
         os._exit(0)
     for area in spec.staged:
         step("mount the staged", area.directory, lambda area=area: _overlay(view, scratch, area))  # type: ignore[misc]
+    for operation in spec.over:
+        step("do", operation.describe(), lambda operation=operation: operation.execute(view))  # type: ignore[misc]
     # The overlays hold their layers; the job must not reach scratch by a name.
     step("hide", _SCRATCH, lambda: libc.umount2(f"/proc/self/fd/{view.root}{_SCRATCH}", MNT_DETACH))
     os.rmdir(_SCRATCH.strip("/"), dir_fd=view.root)

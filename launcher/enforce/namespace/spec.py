@@ -47,12 +47,14 @@ class Staged:
 class Spec:
     """One sandbox, ready to be built. `stdio` are the job's descriptors 0, 1, 2, or empty for a terminal of its own.
 
-    `passed` are (descriptor, number in the job). `exec_once` refuses execve after the job's own image has started.
+    `over` are mounts on top of the staged areas. `passed` are (descriptor, number in the job). `exec_once` refuses
+    execve after the job's own image has started.
     """
 
     __slots__ = (
         "arguments", "cwd", "environment", "exec_once", "filter", "hostname", "identity", "landlock_abi", "loopback",
-        "namespaces", "operations", "passed", "path", "rlimits", "rules", "scratch", "staged", "stdio", "switch_ids",
+        "namespaces", "operations", "over", "passed", "path", "rlimits", "rules", "scratch", "staged", "stdio",
+        "switch_ids",
     )  # fmt: skip
 
     def __init__(self, **fields: object) -> None:
@@ -63,6 +65,7 @@ class Spec:
 
     if TYPE_CHECKING:
         operations: Sequence[Operation]
+        over: Sequence[Operation]
         rules: Sequence[Rule]
         staged: Sequence[Staged]
         scratch: dict[str, str]

@@ -51,7 +51,8 @@ class Reader:
     def __init__(self, plan: MountPlan, profile: dict[str, Any], scope: Scope) -> None:
         self._plan = plan
         self._workspace = profile["workspace"]
-        self._view = [row["target"] for row in profile["view"]["mounts"]]
+        # what a staged area shows is in its own lower
+        self._view = [row["target"] for row in profile["view"]["mounts"]] + [area.directory for area in plan.staged]
         self._denied = [PathPattern(rule["pattern"], scope) for rule in profile["files"]["denied"]]
         self._wants = [Want(PathPattern(r["pattern"], scope), set(r["operations"])) for r in profile["files"]["read"]]
         self._seen = 0

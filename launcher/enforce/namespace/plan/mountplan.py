@@ -13,15 +13,17 @@ if TYPE_CHECKING:
 class MountPlan:
     """Everything that is mounted for one launch, in order, and what may be done in it.
 
-    `warnings` are sentences for the caller: a denied file with a second name, a granted directory that is not there.
+    `over` are mounts on top of the staged areas. `warnings` are sentences for the caller: a denied file with a second
+    name, a granted directory that is not there.
     """
 
-    __slots__ = ("executables", "operations", "rules", "sealed", "staged", "warnings")
+    __slots__ = ("executables", "operations", "over", "rules", "sealed", "staged", "warnings")
 
     def __init__(self) -> None:
         self.operations: list[Operation] = []
         self.rules: list[Rule] = []
         self.staged: list[Staged] = []
+        self.over: list[Operation] = []
         self.sealed: list[str] = []
         self.executables: set[str] = set()
         self.warnings: list[str] = []
@@ -31,6 +33,7 @@ class MountPlan:
         return {
             "schema": "mlsandbox.mount-plan/1",
             "operations": [operation.data() for operation in self.operations],
+            "over": [operation.data() for operation in self.over],
             "landlock": [[rule.path, rule.rights] for rule in self.rules],
             "staged": [[area.directory, "live" if area.live_lower else "snapshot"] for area in self.staged],
         }
@@ -43,6 +46,7 @@ class MountPlan:
         return [
             *[operation.describe() for operation in self.operations],
             *[f"stage {area.directory} ({'live' if area.live_lower else 'snapshot'} lower)" for area in self.staged],
+            *[operation.describe() for operation in self.over],
             *[f"landlock {rule.path} {rights(rule.rights)}" for rule in self.rules],
         ]
 
