@@ -155,7 +155,7 @@ def refuse_shortfalls(permissions: Permissions, declared: Declared) -> None:
     lines = []
     for shortfall in shortfalls:
         need = shortfall.need
-        example = f", for example {shortfall.example}" if shortfall.example else ""
+        example = f", for example {shortfall.example}" if shortfall.example not in shortfall.reason else ""
         lines.append(
             f"  {need.type}.{shortfall.operation} {shortfall.pattern} ({need.place}): {shortfall.reason}{example}"
         )
