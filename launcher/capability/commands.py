@@ -8,7 +8,7 @@ from __future__ import annotations
 from launcher.capability.kinds import interpreter_type
 from launcher.capability.paths import PathPattern
 from launcher.capability.scope import canonical_path
-from launcher.capability.wrappers import programs_started
+from launcher.capability.wrappers import TooManyError, programs_started
 from launcher.errors import DocumentError, UsageError
 
 TYPE_CHECKING = False
@@ -99,9 +99,13 @@ class CommandPattern:
 
     def denies(self, argv: Sequence[str]) -> bool:
         """Broadly: any spelling, wrapper or order of options by which the denied command would be executed."""
-        return any(self._denies(started) for started in programs_started(argv))
+        try:
+            return any(self.denies_alone(started) for started in programs_started(argv))
+        except TooManyError:
+            return True
 
-    def _denies(self, argv: Sequence[str]) -> bool:
+    def denies_alone(self, argv: Sequence[str]) -> bool:
+        """Whether the deny means this very program and its arguments, whatever they may start in turn."""
         if not self.denies_program(argv[0]):
             return False
         wanted = [token.lower() for token in self.arguments]

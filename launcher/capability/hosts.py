@@ -24,6 +24,8 @@ _DEVIATIONS = "\u00df\u03c2\u200c\u200d"
 
 def canonical_host(text: str) -> str:
     """Lower case, IDNA, no trailing dot, addresses in their canonical form without brackets. Raises DocumentError."""
+    if len(text) > 4 * LONGEST_NAME:  # before IDNA, which is slow, has a look
+        _refuse(text, "is longer than 253 characters")
     name = text[:-1] if text.endswith(".") and not text.endswith("..") else text
     if ":" in name:
         return _address(name[1:-1] if name[:1] == "[" and name[-1:] == "]" else name, text)

@@ -107,3 +107,12 @@ def interpreter_type(program: str) -> str:
 def is_boolean(kind: str) -> bool:
     """Whether a grant of this type with no pattern means all of it (`sh`, `js`, `py`)."""
     return KINDS[kind].pattern == PROGRAM
+
+
+# One file, many programs: what it does is in its name or in its first argument.
+_MULTI_CALL = frozenset(("busybox", "toybox"))
+
+
+def is_multi_call(program: str) -> bool:
+    """Whether the program is a multi-call file by its name (`busybox`, `busybox.static`)."""
+    return program.rpartition("/")[2].lower().partition(".")[0] in _MULTI_CALL

@@ -110,6 +110,8 @@ def parse_quantity(
     """`value` of the constraint `name` in base units of SIZE, TIME, COUNT or CPUS. Raises DocumentError."""
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         _refuse(name, value, "is not a quantity", unit, place)
+    if isinstance(value, int) and value.bit_length() > 64:  # str() of a longer one may raise
+        _refuse(name, f"a number of {value.bit_length()} bits", "is out of range", unit, place)
     number, suffix = _split(str(value).strip())
     factor = UNITS[unit].get(suffix)
     thousandths = _thousandths(number)

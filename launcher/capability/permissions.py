@@ -15,11 +15,12 @@ from launcher.capability.kinds import (
     PROGRAM,
     REPRESENTATIVES,
     interpreter_type,
+    is_multi_call,
 )
 from launcher.capability.limits import Limits
 from launcher.capability.rules import CommandRules, HostRules, NameRules, PathRules, parsed
 from launcher.capability.scope import Scope
-from launcher.capability.wrappers import programs_started
+from launcher.capability.wrappers import TooManyError, programs_started
 from launcher.errors import DocumentError
 
 TYPE_CHECKING = False
@@ -99,20 +100,20 @@ class Permissions:
         return _verdict(kind, operation, f"{name}:{port}", denying, granting, context)
 
     def _decide_command(self, kind: str, operation: str, resource: Resource, context: dict[str, Any]) -> Decision:
-        argv = [resource] if isinstance(resource, str) else list(resource)
-        if kind in REPRESENTATIVES and not any(argv):
-            argv = [REPRESENTATIVES[kind]]
-        if context.get("file"):
-            argv[:1] = [str(context["file"])]
+        argv = _executed(kind, [resource] if isinstance(resource, str) else list(resource), context.get("file"))
         if not argv or not argv[0] or any("\0" in word for word in argv):
             return Decision(False, (), "an empty command is never granted")
-        shown = " ".join(argv)[:200]
-        denying = list(self._denying(kind, operation).denying(argv))
+        shown = " ".join(argv[:32])[:200]
+        try:
+            started = programs_started(argv)
+        except TooManyError:
+            return Decision(False, (), f"{kind}.{operation} {shown} starts more programs than are looked through")
+        denying = list(self._denying(kind, operation).denying(started))
         # A deny of `sh`, `js` or `py` means their files, however they are started.
-        for started in programs_started(argv):
-            inner = interpreter_type(started[0])
-            if inner and inner != kind:
-                denying += self._denying(inner, "execute").denying(started)
+        for inner in started:
+            interpreter = interpreter_type(inner[0])
+            if interpreter and interpreter != kind:
+                denying += self._denying(interpreter, "execute").denying([inner])
         granting = self._granting_command(kind, operation, argv, context.get("programs"))
         return _verdict(kind, operation, shown, denying, granting, context)
 
@@ -120,15 +121,16 @@ class Permissions:
         self, kind: str, operation: str, argv: list[str], programs: Mapping[str, str] | None
     ) -> list[Grant]:
         """Shells are granted by `sh` alone (`sh` neither implies `cmd` nor is implied by it); the interpreters of `js`
-        and `py` by their own type or as commands.
+        and `py` by their own type or as commands. `busybox sh` is a shell.
         """
-        interpreter = interpreter_type(argv[0])
+        program = argv[1:] if is_multi_call(argv[0]) and len(argv) > 1 and interpreter_type(argv[1]) else argv
+        interpreter = interpreter_type(program[0])
         if kind != "cmd":
             rules = self._granting(kind, operation)
-            return [grant for grant in rules.matching(argv, programs) if interpreter == kind or grant.patterns]
+            return [grant for grant in rules.matching(program, programs) if interpreter == kind or grant.patterns]
         granting: list[Grant] = [] if interpreter == "sh" else self._granting(kind, operation).matching(argv, programs)
         if interpreter:
-            granting = granting + self._granting(interpreter, "execute").matching(argv, programs)
+            granting = granting + self._granting(interpreter, "execute").matching(program, programs)
         return granting
 
     # --- other questions --------------------------------------------------------------------------------------------
@@ -218,6 +220,18 @@ def compile_rules(kind: str, operation: str, grants: Sequence[Grant], scope: Sco
 def not_empty(grant: Grant) -> bool:
     """Whether the grant grants anything: `()` is all of a boolean type, the job's own loopback, or nothing."""
     return bool(grant.patterns) or KINDS[grant.type].pattern == PROGRAM or "loopback" in grant.operations
+
+
+def _executed(kind: str, argv: list[str], file: str | None) -> list[str]:
+    """The arguments with the file that the kernel would start in front. A multi-call file (busybox) is told by the name
+    in argv[0] what to be, so that name stays, as its first argument.
+    """
+    if kind in REPRESENTATIVES and not any(argv):
+        return [REPRESENTATIVES[kind]]
+    if not file or not argv:
+        return argv
+    name = argv[0].rpartition("/")[2]
+    return [file, name, *argv[1:]] if is_multi_call(file) and not is_multi_call(name) else [file, *argv[1:]]
 
 
 def _is_canonical(path: str) -> bool:

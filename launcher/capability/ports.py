@@ -42,6 +42,8 @@ def parse_ports(value: Any) -> tuple[Interval, ...]:
 
 
 def _parse_port(item: Any) -> Interval:
+    if isinstance(item, int) and item.bit_length() > 16:  # str() of a very long one may raise
+        raise DocumentError("a port has at most 16 bits", hint="ports are 1 to 65535, or a range 8000-8010")
     first, dash, last = str(item).partition("-")
     low = _number(first, item)
     high = _number(last, item) if dash else low

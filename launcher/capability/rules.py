@@ -179,9 +179,11 @@ class CommandRules:
         found = [grant for pattern, grant in (*named, *self._others) if pattern.matches(argv, programs)]
         return self.whole + found
 
-    def denying(self, argv: Sequence[str]) -> list[Grant]:
-        """The denies that mean the argument list, broadly."""
-        return self.whole + [grant for pattern, grant in self.patterns if pattern.denies(argv)]
+    def denying(self, started: Sequence[Sequence[str]]) -> list[Grant]:
+        """The denies that mean one of the commands that would be started, broadly."""
+        return self.whole + [
+            grant for pattern, grant in self.patterns if any(pattern.denies_alone(argv) for argv in started)
+        ]
 
 
 class NameRules:

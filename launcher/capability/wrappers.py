@@ -50,27 +50,33 @@ _EXEC_OPTIONS: dict[str, tuple[str, ...]] = {
     "find": ("-exec", "-execdir", "-ok", "-okdir"),
     "fd": ("-x", "-X", "--exec", "--exec-batch"),
 }
-# A wrapper in a wrapper in a wrapper ...: the argument list itself is bounded by the kernel, this bounds the work.
-DEEPEST = 16
+# A wrapper in a wrapper in a wrapper ...: an argument list may have a hundred thousand words, and each may start one.
+# More than this is nobody's command; it is refused rather than looked through in part.
+MOST_STARTED = 64
+
+
+class TooManyError(Exception):
+    """The command starts more programs than are looked through: treat it as denied."""
 
 
 def programs_started(argv: Sequence[str]) -> list[Sequence[str]]:
     """The argument lists of everything that `argv` names as a program to run, `argv` itself first.
 
     Leading `NAME=value` words are looked through. After an option that is not known both readings are taken (with and
-    without a value), so that the answer is too long rather than too short.
+    without a value), so that the answer is too long rather than too short. Raises TooManyError.
     """
     found: list[Sequence[str]] = []
     seen: set[tuple[str, ...]] = set()
-    pending: list[tuple[Sequence[str], int]] = [(list(argv), 0)]
+    pending: list[Sequence[str]] = [list(argv)]
     while pending:
-        words, depth = pending.pop(0)
-        words = _without_assignments(words)
-        if not words or depth > DEEPEST or tuple(words) in seen:
+        words = _without_assignments(pending.pop())
+        if not words or tuple(words) in seen:
             continue
+        if len(found) + len(pending) > MOST_STARTED:
+            raise TooManyError
         seen.add(tuple(words))
         found.append(words)
-        pending.extend([(inner, depth + 1) for inner in _inner(words)])
+        pending.extend(reversed(_inner(words)))
     return found
 
 
@@ -79,7 +85,8 @@ def _inner(words: Sequence[str]) -> list[Sequence[str]]:
     if name.startswith(("ld-linux", "ld-musl", "ld-2")):  # the loader runs the program that it is given
         name = "ld.so"
     if name in _EXEC_OPTIONS:
-        return [words[at + 1 :] for at, word in enumerate(words) if word in _EXEC_OPTIONS[name]]
+        places = [at for at, word in enumerate(words) if word in _EXEC_OPTIONS[name]]
+        return [words[at + 1 :] for at in places[: MOST_STARTED + 1]]
     wrapper = WRAPPERS.get(name)
     if wrapper is None:
         return []
@@ -91,6 +98,8 @@ def _split_strings(words: Sequence[str]) -> list[Sequence[str]]:
     """`env -S 'git push'` and its spellings: the string is taken apart by env itself."""
     found: list[Sequence[str]] = []
     for at, word in enumerate(words):
+        if len(found) > MOST_STARTED:
+            break
         if word in {"-S", "--split-string"} and at + 1 < len(words):
             found.append([*words[at + 1].split(), *words[at + 2 :]])
         elif word.startswith(("-S", "--split-string=", "-vS", "-iS")):

@@ -102,9 +102,13 @@ def test_env_splits_its_string() -> None:
         assert pattern.denies(argv)
 
 
-def test_wrappers_in_wrappers_end() -> None:
-    assert not CommandPattern.parse("git", SCOPE).denies(["env"] * 5000)
-    assert not CommandPattern.parse("git", SCOPE).denies(["env", "-x"] * 2000)
+def test_what_starts_too_many_programs_is_denied() -> None:
+    git = CommandPattern.parse("git", SCOPE)
+    assert not git.denies(["env"] * 40)
+    assert git.denies([*["env"] * 40, "git"])
+    assert git.denies(["env"] * 20000)
+    assert git.denies(["env", "-S"] * 20000)
+    assert git.denies(["find", *["-exec", "ls"] * 20000])
 
 
 @pytest.mark.parametrize("text", ["", "  ", ":*", "git :*", "git *", "git*", "git 'a b'", "* x", "a\0b", "/a/**b"])

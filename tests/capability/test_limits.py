@@ -67,6 +67,11 @@ def test_bad_quantities_name_the_place(name: str, value: Any) -> None:
     assert caught.value.hint
 
 
+def test_a_number_too_long_to_print_is_an_error_too() -> None:
+    with pytest.raises(DocumentError):
+        Limits.parse("max_memory", 10**5000)
+
+
 def test_an_unknown_limit_names_the_nearest() -> None:
     with pytest.raises(DocumentError) as caught:
         Limits.parse("max_memoy", 1)

@@ -142,6 +142,19 @@ def test_shells_are_their_own_capability() -> None:
     assert held(grant("sh", "execute", "/opt/own")).decide("sh", "execute", ["/opt/own"])
 
 
+def test_a_multi_call_file_is_what_it_is_called() -> None:
+    rules = held(grant("cmd", "execute", "*"))
+    assert rules.decide("cmd", "execute", ["busybox", "ls"])
+    assert not rules.decide("cmd", "execute", ["busybox", "sh"])
+    assert not rules.decide("cmd", "execute", ["sh", "-c", "x"], file="/bin/busybox")
+    assert rules.decide("cmd", "execute", ["ls"], file="/bin/busybox")
+    assert held(grant("sh", "execute")).decide("cmd", "execute", ["sh", "-c", "x"], file="/bin/busybox")
+
+
+def test_a_command_of_a_hundred_thousand_wrappers_is_denied_quickly() -> None:
+    assert not held(grant("cmd", "execute", "*")).decide("cmd", "execute", ["env", "-S"] * 50000)
+
+
 def test_interpreters_by_their_type_or_as_commands() -> None:
     assert held(grant("py", "execute")).decide("cmd", "execute", ["python3.11", "x.py"])
     assert held(grant("cmd", "execute", "python3")).decide("cmd", "execute", ["python3", "x.py"])
