@@ -11,6 +11,7 @@ from __future__ import annotations
 from launcher.language import ast
 from launcher.language.diagnostics import Diagnostic, SourceError
 from launcher.language.generate_expressions import ExpressionGenerator, Text
+from launcher.language.purity import GUARDED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 # The file name in code objects by which tracebacks know ML frames; the program's name follows.
 FILE_PREFIX = "ml:"
+# `elif` becomes `else: if` up to this indentation; the host takes 100 levels.
+_DEEPEST_ELSE = 40
 _FUNCTION_NAMES = {"main": "<program>"}
 
 
@@ -123,28 +126,52 @@ class Generator(ExpressionGenerator):
     # Simple statements.
 
     def expression_statement(self, node: ast.ExpressionStatement) -> None:
-        self.last(self.expression(node.value), node)
+        self._value("{}", node.value, node)
+
+    def _value(self, pattern: str, value: ast.Expression, node: ast.Node) -> None:
+        """The last line of a statement with one value in it, or the two lines of both paths."""
+        if self.pure(value) == GUARDED:
+            self.guarded(pattern, [value])
+            return
+        both = self.list_call(value)
+        if both is None:
+            self.last(pattern.format(self.expression(value)), node)
+        else:
+            self.line(f"try: {pattern.format(both[0])}")
+            self.line(f"except MISS: {pattern.format(both[1])}")
 
     def assign(self, node: ast.Assign) -> None:
         target = node.target
         if node.operator:
             self._compound(node)
         elif isinstance(target, ast.Name):
-            self.last(f"v_{target.name} = {self.expression(node.value)}", node)
+            self._value(f"v_{target.name} = {{}}", node.value, node)
         elif isinstance(target, ast.Index):
-            value, base, index = self.operands((node.value, target.base, target.index))
-            self.last(f"{self._subscriptable(base)}[{index}] = {value}", node)
+            self._set_index(target, node)
         elif isinstance(target, ast.Member):
             self._set_member(target, node.value, node)
         else:
             self._set_slice(target, node)  # type: ignore[arg-type]
 
+    def _set_index(self, target: ast.Index, node: ast.Assign) -> None:
+        parts = (node.value, target.base, target.index)
+        if self.purity.all(parts) == GUARDED:
+            fast, slow = self._both(parts)
+            self.line(f"try: {self._subscriptable(fast[1])}[{fast[2]}] = {fast[0]}")
+            self.line(f"except MISS: {self._subscriptable(slow[1])}[{slow[2]}] = {slow[0]}")
+            return
+        value, base, index = self.operands(parts)
+        self.last(f"{self._subscriptable(base)}[{index}] = {value}", node)
+
     def _set_member(self, target: ast.Member, value: ast.Expression, node: ast.Node) -> None:
-        texts = self.operands((value, target.base))
-        kept, base = [self.keep(text) for text in texts]
+        parts: tuple[ast.Expression, ...] = (value, target.base)
+        self.pure(value)
+        if not self.purity.all(parts):
+            parts = tuple([Text(self.keep(text)) for text in self.operands(parts)])
         self.at = node.start
-        self.line(f"try: {self._subscriptable(base)}[{target.name!r}] = {kept}")
-        self.line(f"except TypeError: set_member({base}, {target.name!r}, {kept})")
+        fast, slow = self._both(parts)
+        self.line(f"try: {self._subscriptable(fast[1])}[{target.name!r}] = {fast[0]}")
+        self.line(f"except MISS: set_entry({slow[1]}, {target.name!r}, {slow[0]})")
 
     def _set_slice(self, target: ast.Slice, node: ast.Assign) -> None:
         parts = [part for part in (target.low, target.high, target.step) if part is not None]
@@ -187,12 +214,11 @@ class Generator(ExpressionGenerator):
         self.line("break" if isinstance(node, ast.Break) else "continue")
 
     def return_(self, node: ast.Return) -> None:
-        value = self.expression(node.value) if node.value is not None else "None"
         if self.scope.outer is not None:
-            self.last(f"return {value}", node)
+            self._value("return {}", node.value or ast.Name("null"), node)
             return
-        if not self.atomic(value):
-            self.last(value, node)
+        if node.value is not None:
+            self._value("{}", node.value, node)
         self.finish()
 
     def throw(self, node: ast.Throw) -> None:
@@ -220,9 +246,15 @@ class Generator(ExpressionGenerator):
     # Compound statements.
 
     def if_(self, node: ast.If) -> None:
-        word, statement = "if", self.statement
+        word, indent, statement = "if", self.indent, self.statement
         for branch in node.branches:
-            self.at, self.statement = branch.start, statement
+            self.at = branch.start
+            if word == "elif" and self.indent < _DEEPEST_ELSE and self.pure(branch.test) == GUARDED:
+                # A test on two paths needs lines of its own.
+                self.line("else:")
+                self.indent += 1
+                statement, word = len(self.lines), "if"
+            self.statement = statement
             test = self.expression(branch.test) if word == "if" else self.sometimes(branch.test)
             self.line(f"{word} {test}:")
             self.block(branch.body)
@@ -230,6 +262,7 @@ class Generator(ExpressionGenerator):
         if node.otherwise is not None:
             self.line("else:")
             self.block(node.otherwise)
+        self.indent = indent
 
     def while_(self, node: ast.While) -> None:
         written = self.written

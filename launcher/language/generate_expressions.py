@@ -1,14 +1,14 @@
 """Expressions to host code.
 
 ML operators on ML values mean what the host's mean, so they are written as they are; what differs goes through a
-function of `launcher.runtime.namespace`. `o.k` reads an entry of an object, and anything else takes a slow path. As a
-statement of its own that is
+function of `launcher.runtime.machine`. `o.k` reads an entry of an object, and anything else takes a slow path. Where
+an expression has no effects (`launcher.language.purity`), it is tried the quick way and evaluated again if that fails:
 
-    try: t1 = v_o['k']
-    except MISS: t1 = member(v_o, 'k')
+    try: t1 = v_o['k'] + 1
+    except MISS: t1 = member(v_o, 'k') + 1
 
 which costs nothing while it succeeds (a `try` has no set-up cost since CPython 3.11). Where no statement can stand
-(`inline`), it is a guarded expression. Evaluation order is kept: when an operand needs statements, the operands
+(`inline`), a member is a guarded expression. Evaluation order is kept: when an operand needs statements, the operands
 before it that a call could change are put into temporaries first.
 """
 
@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from launcher.language import ast
 from launcher.language.catalogue import BUILTIN_MODULE, BUILTINS, CONSTANTS, LIBRARY
+from launcher.language.purity import GUARDED, IMPURE, LIST_METHODS, STRING_METHODS, Purity
 from launcher.language.writer import Writer
 
 TYPE_CHECKING = False
@@ -34,13 +35,10 @@ _FAMILY |= {"&&": "and", "||": "or"}
 # The host compiler recurses along a chain; this many links cost it less than a tenth of its stack.
 _MAX_RUN = 100
 
-# Methods of the basic types that are called on them without further checks: the host's positional arguments are ML's.
-_LIST_METHODS = "append extend insert remove pop sort reverse clear copy"
-_STR_METHODS = (
-    "upper lower strip lstrip rstrip capitalize title swapcase replace split rsplit join startswith endswith find "
-    "rfind rindex isdigit isalpha isalnum isspace istitle isupper islower center ljust rjust"
-)
-_FAST = dict.fromkeys(_LIST_METHODS.split(), "list") | dict.fromkeys(_STR_METHODS.split(), "str")
+# Methods of the basic types that may be called on them without further checks: the host's positional arguments are
+# ML's. Those of more than one type (`index`, `count`) always take the checked path.
+_FAST = dict.fromkeys([*LIST_METHODS, "extend", "sort"], "list") | dict.fromkeys(STRING_METHODS, "str")
+_SHARED = frozenset(("index", "count"))
 # An argument list that stands twice in a guarded call must be short, or nesting would grow the text exponentially.
 _MAX_TWICE = 120
 
@@ -53,16 +51,41 @@ _GUARDED = {"str": "is not bool", "int": "is float", "float": "is int"}
 class ExpressionGenerator(Writer):
     """Each method returns host text of one expression; lines that must run before it are written."""
 
-    __slots__ = ("members", "names")
+    __slots__ = ("members", "names", "path", "purity")
 
     def __init__(self, names: Names, scope: Scope) -> None:
         super().__init__(scope)
         self.names = names
         # (variable, member) of library modules that are called: the name of the temporary that holds the function.
         self.members: dict[tuple[str, str], str] = {}
+        # "fast" or "slow" while one of the two texts of an expression is made.
+        self.path = ""
+        self.purity = Purity(scope)
 
     def expression(self, node: ast.Expression) -> str:
-        return _EXPRESSIONS[type(node)](self, node)
+        if self.inline or self.path or self.pure(node) != GUARDED:
+            return _EXPRESSIONS[type(node)](self, node)
+        value = self.temporary()
+        self.guarded(f"{value} = {{}}", [node])
+        return value
+
+    def pure(self, node: ast.Expression) -> int:
+        self.purity.scope = self.scope
+        return self.purity.of(node)
+
+    def guarded(self, pattern: str, nodes: Sequence[ast.Expression], slow_pattern: str = "") -> None:
+        """Write a line that tries the fast texts of effect-free expressions, and one with the slow texts."""
+        fast, slow = self._both(nodes)
+        self.line(f"try: {pattern.format(*fast)}")
+        self.line(f"except MISS: {(slow_pattern or pattern).format(*slow)}")
+
+    def _both(self, nodes: Sequence[ast.Expression]) -> tuple[list[str], list[str]]:
+        texts = []
+        for path in ("fast", "slow"):
+            self.path, before = path, self.path
+            texts.append([self.expression(node) for node in nodes])
+            self.path = before
+        return texts[0], texts[1]
 
     def operands(self, nodes: Sequence[ast.Expression]) -> list[str]:
         """The texts of several expressions that are evaluated in this order."""
@@ -176,10 +199,12 @@ class ExpressionGenerator(Writer):
         if isinstance(node.base, ast.ObjectLiteral):
             return f"{self.expression(node.base)}[{node.name!r}]"
         base = self.expression(node.base)
+        if self.path == "fast" and node.name != "length" and not _is_constant(base):
+            return f"{self._subscriptable(base)}[{node.name!r}]"
         if node.name == "length":
             first, again = self.bind(base)
             return f"(len({again}) if type({first}) is list else member({again}, 'length'))"
-        if self._module_of(node.base):
+        if self.path or self._module_of(node.base):
             return f"member({base}, {node.name!r})"
         return self._entry(base, node.name, "member")
 
@@ -241,11 +266,36 @@ class ExpressionGenerator(Writer):
                 key = (variable, name)
                 return f"{self.members.setdefault(key, f'm{len(self.members) + 1}')}({arguments})"
             return f"method(v_{variable}, {name!r})({arguments})"
+        if self.path:
+            return self._string_method(callee, nodes)
         base = self.expression(callee.base)
         kind = _FAST.get(name)
+        if name in _SHARED:
+            (base,), texts = self._after([base], nodes)
+            return f"method({base}, {name!r})({', '.join(texts)})"
         if kind is None:
             return self._property_call(self._entry(base, name, "method"), nodes)
         return self._fast_method(base, name, kind, nodes)
+
+    def _string_method(self, callee: ast.Member, nodes: tuple[ast.Expression, ...]) -> str:
+        """On the fast path the host's unbound method, which checks the type of its first argument itself."""
+        base, *arguments = self.operands((callee.base, *nodes))
+        if self.path == "fast":
+            return f"str_{callee.name}({', '.join([base, *arguments])})"
+        return f"method({base}, {callee.name!r})({', '.join(arguments)})"
+
+    def list_call(self, node: ast.Expression) -> tuple[str, str] | None:
+        """The fast and slow texts of `base.append(x)` and its kin where all parts are effect-free, else None."""
+        if not isinstance(node, ast.Call) or not isinstance(node.callee, ast.Member):
+            return None
+        name, parts = node.callee.name, (node.callee.base, *node.arguments)
+        if name not in LIST_METHODS or self.inline or self._module_of(parts[0]) or self._impure(parts):
+            return None
+        fast, slow = self._both(parts)
+        return f"list_{name}({', '.join(fast)})", f"method({slow[0]}, {name!r})({', '.join(slow[1:])})"
+
+    def _impure(self, nodes: Sequence[ast.Expression]) -> bool:
+        return any(self.pure(node) == IMPURE for node in nodes)
 
     def _property_call(self, function: str, nodes: tuple[ast.Expression, ...]) -> str:
         held, arguments = self._after([function], nodes)
@@ -298,14 +348,10 @@ class ExpressionGenerator(Writer):
         return f"b_{name}({', '.join(texts)})"
 
     def _length(self, text: str) -> str:
-        if self.inline:
-            first, again = self.bind(text)
-            return f"(len({again}) if type({first}) is list else b_len({again}))"
-        kept = self.keep(text)
-        value = self.temporary()
-        self.line(f"try: {value} = len({kept})")
-        self.line(f"except TypeError: {value} = 0")
-        return value
+        if self.path:
+            return f"len({text})" if self.path == "fast" else f"b_len({text})"
+        first, again = self.bind(text)
+        return f"(len({again}) if type({first}) is list else b_len({again}))"
 
     def arrow(self, node: ast.Arrow) -> str:
         """A lambda where the body allows it, else a function that is defined in front of the statement."""

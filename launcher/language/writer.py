@@ -11,7 +11,7 @@ class Writer:
     """Collects the generated text, and knows which expression texts may be evaluated again or later.
 
     Names in generated code: `v_NAME` is the ML variable NAME, `tN` a temporary, `mN` a member of a library module;
-    everything else is from `launcher.runtime.namespace`. ML names always carry their prefix, so none can collide.
+    everything else is from `launcher.runtime.machine`. ML names always carry their prefix, so none can collide.
     """
 
     __slots__ = ("at", "indent", "inline", "lines", "marks", "scope", "statement", "temporaries", "written")

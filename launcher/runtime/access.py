@@ -75,6 +75,14 @@ def set_member(value: Any, name: str, new: Any) -> None:
     raise AttributeError(f"{type_name(value)!r} object has no attribute {name!r} that can be set")
 
 
+def set_entry(value: Any, name: str, new: Any) -> None:
+    """`value.name = new` on the checked path."""
+    if type(value) is dict:
+        value[name] = new
+    else:
+        set_member(value, name, new)
+
+
 def function_of(module: Module, name: str) -> Callable[..., Any]:
     """What a call of a module's member calls, found when the module is imported; an error waits for the call."""
     try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from types import FunctionType
 
 from launcher.language.catalogue import LIBRARY
+from launcher.language.purity import LIST_METHODS, STRING_METHODS
 from launcher.runtime import access, errors
 from launcher.runtime.builtins_ml import BUILTINS
 from launcher.runtime.library import Function, Module
@@ -198,9 +199,11 @@ _COMMON: dict[str, Any] = {
     "oct": oct,
     "ord": ord,
     "range": range,
-    "set_member": access.set_member,
+    "set_entry": access.set_entry,
     "str": str,
     "thrown": errors.thrown,
     "type": type,
     "undefined": undefined,
+    **{f"str_{name}": getattr(str, name) for name in STRING_METHODS},
+    **{f"list_{name}": getattr(list, name) for name in LIST_METHODS},
 }

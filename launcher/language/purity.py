@@ -1,0 +1,103 @@
+"""Which expressions may be evaluated twice.
+
+`o.k` is compiled to the host's `o['k']`, which is right when `o` is an object that has `k`, and fails otherwise; then
+the expression is evaluated again by the checked path. That is only allowed where the first try had no effect: an
+expression of names, constants, operators, members, indices and of calls that change nothing.
+"""
+
+from __future__ import annotations
+
+from launcher.language import ast
+from launcher.language.catalogue import BUILTINS, CONSTANTS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any
+
+    from launcher.language.scopes import Scope
+
+# IMPURE has effects; PLAIN is the same on both paths; GUARDED needs a second path.
+IMPURE, PLAIN, GUARDED = 0, 1, 2
+
+# Builtins without effects that cost little to call twice.
+_BUILTINS = frozenset(("len", "str", "int", "float", "bool", "typeof", "isinstance", "abs", "min", "max", "chr", "ord"))
+
+STRING_METHODS = frozenset((
+    "upper", "lower", "strip", "lstrip", "rstrip", "capitalize", "title", "swapcase", "replace", "split", "rsplit",
+    "join", "startswith", "endswith", "find", "rfind", "rindex", "isdigit", "isalpha", "isalnum", "isspace",
+    "istitle", "isupper", "islower", "center", "ljust", "rjust",
+))  # fmt: skip
+# Their effect comes last and cannot fail half-way with a TypeError.
+LIST_METHODS = frozenset(("append", "insert", "remove", "pop", "reverse", "clear", "copy"))
+
+
+class Purity:
+    """Answers for the nodes of one program, remembered."""
+
+    __slots__ = ("_known", "scope")
+
+    def __init__(self, scope: Scope) -> None:
+        self.scope = scope
+        self._known: dict[ast.Node, int] = {}
+
+    def of(self, node: ast.Expression) -> int:
+        kind = type(node)
+        if kind in _LEAVES:
+            return PLAIN
+        known = self._known.get(node)
+        if known is None:
+            rule = _RULES.get(kind)
+            known = self._known[node] = rule(self, node) if rule else IMPURE
+        return known
+
+    def all(self, nodes: Iterable[ast.Expression | None]) -> int:
+        most = PLAIN
+        for node in nodes:
+            if node is not None:
+                found = self.of(node)
+                if found == IMPURE:
+                    return IMPURE
+                most = max(most, found)
+        return most
+
+    def _name(self, node: ast.Name) -> int:
+        bound = node.name in BUILTINS or node.name in CONSTANTS or self.scope.owner(node.name) is not None
+        return PLAIN if bound else IMPURE
+
+    def _binary(self, node: ast.Binary) -> int:
+        """Along the left spine without recursion."""
+        rights: list[ast.Expression] = []
+        left: ast.Expression = node
+        while isinstance(left, ast.Binary):
+            rights.append(left.right)
+            left = left.left
+        return self.all([left, *rights])
+
+    def _member(self, node: ast.Member) -> int:
+        found = self.of(node.base)
+        return GUARDED if found and not isinstance(node.base, ast.ObjectLiteral) else found
+
+    def _call(self, node: ast.Call) -> int:
+        callee = node.callee
+        if isinstance(callee, ast.Name) and callee.name in _BUILTINS:
+            found = self.all(node.arguments)
+            return GUARDED if found and callee.name == "len" and len(node.arguments) == 1 else found
+        if isinstance(callee, ast.Member) and callee.name in STRING_METHODS:
+            return GUARDED if self.all([callee.base, *node.arguments]) else IMPURE
+        return IMPURE
+
+
+_LEAVES = frozenset((ast.Number, ast.String, ast.Boolean))
+_RULES: dict[type[ast.Expression], Callable[[Purity, Any], int]] = {
+    ast.Name: Purity._name,  # noqa: SLF001
+    ast.Array: lambda purity, node: purity.all(node.items),
+    ast.ObjectLiteral: lambda purity, node: purity.all(node.values),
+    ast.Unary: lambda purity, node: purity.of(node.operand),
+    ast.Binary: Purity._binary,  # noqa: SLF001
+    ast.Conditional: lambda purity, node: purity.all([node.test, node.yes, node.no]),
+    ast.Index: lambda purity, node: purity.all([node.base, node.index]),
+    ast.Slice: lambda purity, node: purity.all([node.base, node.low, node.high, node.step]),
+    ast.Member: Purity._member,  # noqa: SLF001
+    ast.Call: Purity._call,  # noqa: SLF001
+}
