@@ -112,7 +112,7 @@ def read_all(conn: socket.socket, seconds: float = 3.0) -> bytes:
     try:
         while piece := conn.recv(65536):
             data += piece
-            conn.settimeout(0.15)
+            conn.settimeout(0.08)
     except (TimeoutError, ConnectionResetError):
         pass
     return data

@@ -136,6 +136,7 @@ class World:
         """The synthetic address of a name, empty for NXDOMAIN."""
         labels = b"".join(bytes((len(label),)) + label.encode() for label in name.split("."))
         reply = self.dns(b"\x12\x34\x01\0\0\1\0\0\0\0\0\0" + labels + b"\0\0\1\0\1")
+        assert reply, "the responder does not answer"
         return socket.inet_ntoa(reply[-4:]) if reply[3] & 15 == 0 and reply[7] else ""
 
     # ---- records
