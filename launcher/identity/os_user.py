@@ -10,6 +10,10 @@ import time
 from launcher.errors import IdentityError
 from launcher.identity.user import NO_HOME, User, valid_name
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 METHOD = "os"
 _SHADOW = "/etc/shadow"
 _DAY = 86_400
@@ -29,7 +33,7 @@ def by_uid(uid: int) -> User:
         return User(f"#{uid}", uid=uid, gid=gid, method=METHOD, home=NO_HOME)
 
 
-def by_name(name: str) -> User | None:
+def by_name(name: str, lookup: Callable[[str], pwd.struct_passwd] = pwd.getpwnam) -> User | None:
     """The user of this exact name, or None when the host has none. Raises IdentityError for a disabled account.
 
     The name that comes back must be the name asked for: a directory that folds case would make one user of two.
@@ -37,7 +41,7 @@ def by_name(name: str) -> User | None:
     if not name or "\0" in name:
         return None
     try:
-        entry = pwd.getpwnam(name)
+        entry = lookup(name)
     except (KeyError, UnicodeEncodeError):
         return None
     return _from_entry(entry) if entry.pw_name == name else None

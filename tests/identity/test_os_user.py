@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -42,6 +43,12 @@ def test_names_are_exact() -> None:
     assert os_user.by_name("root") is not None
     for name in ("Root", "ROOT", "root ", "", "a\0b", "\udcff", "no-such-user"):
         assert os_user.by_name(name) is None
+
+
+def test_a_directory_that_folds_case_does_not_make_one_user_of_two() -> None:
+    """Active Directory finds `alice` for `Alice`; a policy for one is not a policy for the other."""
+    assert os_user.by_name("ROOT", lambda name: pwd.getpwnam(name.lower())) is None
+    assert os_user.by_name("root", lambda name: pwd.getpwnam(name.lower())) is not None
 
 
 def test_root_is_in_its_group() -> None:

@@ -7,6 +7,7 @@ import sqlite3
 import stat
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,19 @@ def test_every_commit_changes_the_stat_of_the_file(locations: Locations) -> None
         time.sleep(0.02)  # longer than the kernel's tick; within one, the cache distrusts what is so new
     assert len(seen) == 5
     assert os.listdir(locations.state) == ["grants.db"]
+
+
+def test_a_commit_is_seen_while_another_process_has_the_database_open(locations: Locations) -> None:
+    """With WAL the file would stay as it was until the last reader is gone, and a revocation would not count."""
+    store = GrantStore(locations)
+    store.grant("p", "user", "alice", "root")
+    with closing(sqlite3.connect(locations.grants)) as reader:
+        assert reader.execute("SELECT count(*) FROM assignment").fetchone() == (1,)
+        before = os.stat(locations.grants)
+        time.sleep(0.02)
+        store.revoke("p", "user", "alice", "root")
+        after = os.stat(locations.grants)
+    assert (before.st_mtime_ns, before.st_ctime_ns) != (after.st_mtime_ns, after.st_ctime_ns)
 
 
 def test_writers_at_once_lose_nothing(locations: Locations) -> None:
