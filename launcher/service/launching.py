@@ -145,6 +145,7 @@ class Launch:
             events.append({**self._limit_event(result.limit), **who})
         events.append({**event("job.ended", "service", detail=detail, resource=self._name()), **who})
         self._log.append(events, sync=False)
+        self._log.close()
 
     def _limit_event(self, limit: str) -> dict[str, object]:
         value = self.decided.profile.data["limits"][limit]
