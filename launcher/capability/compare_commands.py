@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from launcher.capability.automaton import path_automaton, path_domain
 from launcher.capability.commands import TRUSTED_PATH, CommandPattern
+from launcher.capability.constraints import accepts
 from launcher.capability.inclusion import DENY, GRANT, counterexample
 from launcher.capability.kinds import COMMAND, KINDS, PROGRAM, REPRESENTATIVES
 from launcher.capability.paths import PathPattern
@@ -64,7 +65,8 @@ def _denied(question: Question) -> list[list[str]]:
 
 def _allowed(question: Question, argv: list[str]) -> bool:
     need = question.need
-    return question.permissions.decide(need.type, question.operation, argv, programs=question.programs, now=0).allowed
+    decision = question.permissions.decide(need.type, question.operation, argv, programs=question.programs, now=0)
+    return decision.allowed and any(accepts(grant, need) for grant in decision.deciders)
 
 
 def _program_example(question: Question, need: CommandPattern, lists: list[list[str]]) -> str | None:

@@ -202,6 +202,12 @@ def test_commands(need: Any, grants: list[Any], denies: list[Any], example: str 
     assert [shortfall.example for shortfall in found] == ([] if example is None else [example])
 
 
+def test_constraints_of_commands_count() -> None:
+    granted = [rule("cmd", "execute", "git", max_uses=2)]
+    assert not missing(rule("cmd", "execute", "git status", max_uses=1), granted)
+    assert missing(rule("cmd", "execute", "git status", max_uses=3), granted)
+
+
 def test_names_and_paths_of_programs_meet_when_the_files_are_known() -> None:
     grants = [rule("cmd", "execute", "/usr/bin/*")]
     assert not missing(rule("cmd", "execute", "git"), grants, programs={"git": "/usr/bin/git"})

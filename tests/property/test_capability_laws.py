@@ -196,6 +196,33 @@ def test_any_text_is_a_pattern_or_a_document_error(parse: object, text: str) -> 
         assert error.message
 
 
+ANYTHING = st.text(alphabet=st.characters(codec=None), max_size=30)
+OF_EVERYTHING = Permissions(
+    [
+        Grant("file", ("read",), ("/**",)),
+        Grant("network", ("https",), ("*.example.com", "10.0.0.0/8")),
+        Grant("database", ("select",), ("postgresql://db/",)),
+        Grant("cmd", ("execute",), ("*",)),
+        Grant("env", ("read",), ("**",)),
+    ],
+    [Grant("cmd", ("execute",), ("/usr/bin/x*", "rm -rf"))],
+    Limits(),
+    SCOPE,
+)
+
+
+@given(ANYTHING, ANYTHING)
+@settings(max_examples=300, deadline=None)
+@pytest.mark.parametrize(
+    ("kind", "operation"),
+    [("file", "read"), ("network", "https"), ("database", "select"), ("cmd", "execute"), ("env", "read")],
+)
+def test_no_resource_makes_a_decision_raise(kind: str, operation: str, text: str, more: str) -> None:
+    for resource in (text, "postgresql://" + text, "/" + text, text + ".example.com"):
+        OF_EVERYTHING.decide(kind, operation, resource, path=more, method=more)
+    OF_EVERYTHING.decide("cmd", "execute", [text, more], file=more)
+
+
 LABEL = st.text(alphabet="ab", min_size=1, max_size=2)
 HOST = st.lists(LABEL, min_size=1, max_size=4).map(".".join)
 HOST_PATTERN = st.one_of(
