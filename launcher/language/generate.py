@@ -361,6 +361,9 @@ class Generator(ExpressionGenerator):
             self.body(body.body)
             return ""
         self.statement = len(self.lines)
+        if self.pure(body) == GUARDED:
+            self.guarded("return {}", [body])
+            return ""
         text = self.expression(body)
         self.line(f"return {text}")
         return text

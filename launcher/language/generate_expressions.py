@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 _OPERATORS = {"&&": "and", "||": "or"}
 _COMPARISONS = frozenset(("==", "!=", "<", ">", "<=", ">="))
+_IDENTITY = {"==": "is", "!=": "is not"}
+# Forms that are surely no constants, for which the host would warn.
+_PLAIN = frozenset((ast.Name, ast.Member, ast.Index, ast.Call))
 # Operators that stand in one chain without parentheses between them.
 _FAMILY = {"+": "sum", "-": "sum", "*": "product", "/": "product", "//": "product", "%": "product"}
 _FAMILY |= {"&&": "and", "||": "or"}
@@ -161,10 +164,17 @@ class ExpressionGenerator(Writer):
             return self._logical(_OPERATORS[node.operator], operands)
         if family is None:
             left, right = self.operands(operands)
-            return f"({left} {node.operator} {right})"
+            return f"({left} {self._comparison(node)} {right})"
         if "+" in operators and any(map(_has_text, operands)):
             return self._texts(operators, operands)
         return self._chain(operators, self.operands(operands))
+
+    def _comparison(self, node: ast.Binary) -> str:
+        """Comparing with null is identity, which the host tests without asking the other value."""
+        word = _IDENTITY.get(node.operator)
+        plain, null = type(node.left) in _PLAIN, node.right
+        is_null = isinstance(null, ast.Name) and null.name in CONSTANTS and self.scope.owner(null.name) is None
+        return word if word and plain and is_null else node.operator
 
     def _chain(self, operators: Sequence[str], texts: list[str]) -> str:
         run = texts[0]

@@ -167,9 +167,11 @@ def described(error: BaseException) -> tuple[str, str]:
 _NOT_CALLABLE = " object is not callable"
 
 
-def caught(error: BaseException) -> Caught:
-    """What a handler binds for `error`."""
+def caught(error: BaseException) -> Caught | None:
+    """What a handler binds for `error`; a thrown null is null, which has no fields to ask for."""
     if type(error) is UserError:
+        if error.args[0] is None:
+            return None
         return Caught("MLUserException", str(error), error.args[0])
     if type(error) is RethrownError:
         return error.first
