@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from launcher.capability.commands import CommandPattern
-from launcher.capability.kinds import INTERPRETERS
+from launcher.capability.kinds import INTERPRETERS, is_multi_call
 from launcher.compile.patterns import resolved
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
 
     from launcher.capability.grant import Grant, type_pattern
@@ -17,10 +18,14 @@ if TYPE_CHECKING:
 
 _TYPES = ("cmd", "sh", "js", "py")
 _EVERY = "*"
+# Multi-call files are shells too (`busybox sh`): where no shell is granted they are covered like one, and where one of
+# them is granted by itself the name that it is started by must be verified.
+_MULTI_CALL = ["busybox", "busybox.*", "toybox", "toybox.*"]
 # As globs, `python` and `python3.11`: what capability.kinds.interpreter_type says of names with a version.
 _INTERPRETERS = {
     kind: [glob for name in sorted(names) for glob in (name, f"{name}[0-9]*")] for kind, names in INTERPRETERS.items()
 }
+_INTERPRETERS["sh"] += _MULTI_CALL
 
 
 def command_rules(permissions: Permissions, base: BaseProfile, root_links: dict[str, str]) -> dict[str, Any]:
@@ -37,7 +42,8 @@ def command_rules(permissions: Permissions, base: BaseProfile, root_links: dict[
         for pattern in deny.patterns or (_EVERY,)
     ]
     mode = "all" if "cmd" in whole else "listed" if rules or whole else "none"
-    finer = _has_arguments(held, scope) or _has_arguments(permissions.denies, scope)
+    granted = _parsed(held, scope)
+    finer = _has_arguments([*granted, *_parsed(permissions.denies, scope)]) or _many_in_one(granted)
     return {
         "mode": mode,
         "check": "refuse" if mode == "none" else "arguments" if finer else "image",
@@ -88,7 +94,15 @@ def _written_out(pattern: type_pattern, scope: Scope) -> Any:
     return resolved(program, scope) + colon + more + blank + rest
 
 
-def _has_arguments(rules: Any, scope: Scope) -> bool:
+def _parsed(rules: Iterable[Grant], scope: Scope) -> list[CommandPattern]:
+    return [CommandPattern.parse(p, scope) for rule in rules if rule.type in _TYPES for p in rule.patterns]
+
+
+def _has_arguments(patterns: list[CommandPattern]) -> bool:
     """Whether any pattern says more than which program."""
-    parsed = [CommandPattern.parse(p, scope) for rule in rules if rule.type in _TYPES for p in rule.patterns]
-    return any(pattern.arguments or not pattern.final_any for pattern in parsed)
+    return any(pattern.arguments or not pattern.final_any for pattern in patterns)
+
+
+def _many_in_one(patterns: list[CommandPattern]) -> bool:
+    """Whether any names a file of which the arguments say what it is."""
+    return any(is_multi_call(pattern.tokens[0]) for pattern in patterns)

@@ -32,6 +32,9 @@ def commands(body: str, **options: Any) -> dict[str, Any]:
         ("capabilities: {sh: true}", "listed", "image"),
         ("capabilities: {sh: true}\ndeny: [sh]", "none", "refuse"),
         ("capabilities: {py: [python3]}", "listed", "image"),
+        ("capabilities: {cmd: [busybox]}", "listed", "arguments"),  # or it is a shell that `sh` did not grant
+        ("capabilities: {cmd: true}\ndeny: {cmd: [busybox]}", "all", "image"),
+        ("capabilities: {cmd: [/bin/busybox.static]}", "listed", "arguments"),
     ],
 )
 def test_mode_and_check(body: str, mode: str, check: str) -> None:
@@ -49,6 +52,11 @@ def test_every_command_includes_interpreters_but_no_shell() -> None:
     assert kinds("capabilities: {cmd: ['*']}\ndeny: [py]") == (False, True, False)
     assert kinds("capabilities: {cmd: [git], sh: true}") == (True, False, False)
     assert kinds("capabilities: {py: [python3.11]}") == (False, False, False)
+
+
+@pytest.mark.parametrize("name", ["busybox", "busybox.static", "toybox", "sh"])
+def test_multi_call_files_are_covered_like_shells(name: str) -> None:
+    assert any(NamePattern(glob).matches(name) for glob in commands("")["interpreters"]["sh"])
 
 
 def test_denies_are_carried_with_their_place() -> None:
