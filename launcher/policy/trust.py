@@ -12,6 +12,7 @@ import os
 import stat
 
 from launcher.errors import ConfigurationError
+from launcher.policy.paths import shipped_profiles
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,10 +26,14 @@ _FILE = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 class Reader:
     """Reads documents. `strict`: refuse what others than root (or this process's own uid) could have written."""
 
-    __slots__ = ("_flags", "owners", "strict")
+    __slots__ = ("_code", "_flags", "_shipped", "owners", "strict")
 
-    def __init__(self, *, strict: bool) -> None:
+    def __init__(self, *, strict: bool, shipped: str = "", code: str = __file__) -> None:
         self.strict = strict
+        # The shipped base profiles are part of the program, which may be a developer's checkout run as root: whoever
+        # can write `code` needs no profile. So they are held to the code's owner and mode, in its own tree.
+        self._shipped = shipped or shipped_profiles()
+        self._code = code
         # A plain user's own files may be links into a dotfiles repository; nobody else is protected by them.
         self._flags = _FILE | os.O_NOFOLLOW if strict else _FILE
         # The operator's own documents are his; whom he launches for is somebody else and owns none of these.
@@ -60,10 +65,18 @@ class Reader:
             return None
         try:
             status = os.fstat(descriptor)
-            self._judge(status, path, directory=False, child_trusted=False)
+            self._judge_file(status, path)
             return _bytes(descriptor, path), status
         finally:
             os.close(descriptor)
+
+    def _judge_file(self, status: os.stat_result, path: str) -> None:
+        if not stat.S_ISREG(status.st_mode):
+            raise ConfigurationError(f"{path} is not a regular file")
+        if self.strict and os.path.dirname(path) == self._shipped:
+            self._judge_shipped(status, path, self._code)
+        elif self.strict:
+            self._judge(status, path, child_trusted=False)
 
     def check(self, path: str) -> None:
         """Judges a file that another library will open by name, and the way to it; it need not exist."""
@@ -76,7 +89,7 @@ class Reader:
             os.close(parent)
         if descriptor >= 0:
             try:
-                self._judge(os.fstat(descriptor), path, directory=False, child_trusted=False)
+                self._judge_file(os.fstat(descriptor), path)
             finally:
                 os.close(descriptor)
 
@@ -84,7 +97,27 @@ class Reader:
         """A descriptor of a directory, or -1 when it does not exist. The caller closes it."""
         if not self.strict:
             return self._open(path, None, path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        return self._walk(path)
+        return self._walk(path) if path != self._shipped else self._open_shipped(path)
+
+    def _open_shipped(self, path: str) -> int:
+        descriptor = self._open(path, None, path, _DIRECTORY)
+        if descriptor >= 0:
+            try:
+                self._judge_shipped(os.fstat(descriptor), path, os.path.dirname(self._code))
+            except ConfigurationError:
+                os.close(descriptor)
+                raise
+        return descriptor
+
+    def _judge_shipped(self, status: os.stat_result, path: str, code: str) -> None:
+        program = os.stat(code)
+        if status.st_uid not in {*self.owners, program.st_uid}:
+            raise _untrusted(path, f"belongs to uid {status.st_uid}", f"chown root: {path}")
+        extra = status.st_mode & 0o022 & ~program.st_mode
+        if status.st_mode & 0o020 and status.st_gid != program.st_gid:
+            extra |= 0o020
+        if extra:
+            raise _writable(path, status)
 
     def _walk(self, path: str) -> int:
         here, descriptor = "/", os.open("/", _DIRECTORY)
@@ -95,12 +128,12 @@ class Reader:
                 following = self._open(part, descriptor, reached, _DIRECTORY)
                 if following < 0:
                     return -1
-                self._judge(above, here, directory=True, child_trusted=os.fstat(following).st_uid in self.owners)
+                self._judge(above, here, child_trusted=os.fstat(following).st_uid in self.owners)
             finally:
                 os.close(descriptor)
             here, descriptor = reached, following
         try:
-            self._judge(os.fstat(descriptor), here, directory=True, child_trusted=False)
+            self._judge(os.fstat(descriptor), here, child_trusted=False)
         except ConfigurationError:
             os.close(descriptor)
             raise
@@ -122,18 +155,17 @@ class Reader:
             )
         return ConfigurationError(f"cannot open {path}: {os.strerror(error.errno or 0)}")
 
-    def _judge(self, status: os.stat_result, path: str, *, directory: bool, child_trusted: bool) -> None:
-        if not directory and not stat.S_ISREG(status.st_mode):
-            raise ConfigurationError(f"{path} is not a regular file")
-        if not self.strict:
-            return
+    def _judge(self, status: os.stat_result, path: str, *, child_trusted: bool) -> None:
+        """`child_trusted`: `status` is a directory's, and what is used in it belongs to a trusted owner."""
         if status.st_uid not in self.owners:
             raise _untrusted(path, f"belongs to uid {status.st_uid}", f"chown root: {path}")
-        if status.st_mode & 0o022 and not (directory and child_trusted and status.st_mode & stat.S_ISVTX):
+        if status.st_mode & 0o022 and not (child_trusted and status.st_mode & stat.S_ISVTX):
             # In a sticky directory (/tmp) others cannot rename or remove what a trusted owner has there.
-            raise _untrusted(
-                path, f"can be written by others (mode {status.st_mode & 0o7777:04o})", f"chmod go-w {path}"
-            )
+            raise _writable(path, status)
+
+
+def _writable(path: str, status: os.stat_result) -> ConfigurationError:
+    return _untrusted(path, f"can be written by others (mode {status.st_mode & 0o7777:04o})", f"chmod go-w {path}")
 
 
 def _untrusted(path: str, why: str, fix: str) -> ConfigurationError:

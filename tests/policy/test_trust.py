@@ -115,6 +115,56 @@ def test_a_document_without_end_is_refused(place: Path) -> None:
     assert "larger than" in refused(place / "big.yaml").message
 
 
+@pytest.fixture
+def program(tmp_path: Path) -> tuple[Path, Reader]:
+    """A checkout that was made with umask 002: the code, and the profiles beside it."""
+    for name in ("profiles", "launcher"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name).chmod(0o775)
+        (tmp_path / name / "file").write_text("x")
+        (tmp_path / name / "file").chmod(0o664)
+    reader = Reader(strict=True, shipped=str(tmp_path / "profiles"), code=str(tmp_path / "launcher" / "file"))
+    return tmp_path, reader
+
+
+@root_only
+def test_a_developers_checkout_run_as_root_has_usable_profiles(program: tuple[Path, Reader]) -> None:
+    top, reader = program
+    for path in (top, *top.rglob("*")):
+        os.chown(path, TENANT, TENANT)
+    assert reader.names(str(top / "profiles")) == ["file"]
+    assert reader.read(str(top / "profiles" / "file")) is not None
+
+
+@pytest.mark.parametrize("which", ["profiles", "profiles/file"])
+def test_a_profile_that_more_can_write_than_the_code_is_refused(program: tuple[Path, Reader], which: str) -> None:
+    top, reader = program
+    (top / which).chmod(0o777)
+    with pytest.raises(ConfigurationError, match="can be written by others"):
+        reader.read(str(top / "profiles" / "file"))
+
+
+@root_only
+@pytest.mark.parametrize("which", ["profiles", "profiles/file"])
+def test_a_profile_of_another_owner_or_group_than_the_codes_is_refused(
+    program: tuple[Path, Reader], which: str
+) -> None:
+    top, reader = program
+    os.chown(top / which, TENANT, -1)
+    with pytest.raises(ConfigurationError, match="belongs to uid"):
+        reader.read(str(top / "profiles" / "file"))
+    os.chown(top / which, 0, TENANT)
+    with pytest.raises(ConfigurationError, match="can be written by others"):
+        reader.read(str(top / "profiles" / "file"))
+
+
+def test_a_profile_that_is_a_link_is_refused(program: tuple[Path, Reader]) -> None:
+    top, reader = program
+    (top / "profiles" / "link").symlink_to("file")
+    with pytest.raises(ConfigurationError, match="symbolic link"):
+        reader.read(str(top / "profiles" / "link"))
+
+
 def test_no_descriptor_is_left_open(place: Path) -> None:
     before = len(os.listdir("/proc/self/fd"))
     place.chmod(0o777)
