@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from typing import Any
 
 SUFFIX = ".journal"
-_NEW = ".new"
 _DIGEST = 16
 _LARGEST = 256 << 20
 
@@ -27,14 +26,15 @@ class Journal:
 
     def __init__(self, directory: str, job: str) -> None:
         os.makedirs(directory, mode=0o700, exist_ok=True)
-        self._directory = directory
         self.path = f"{directory}/{job}{SUFFIX}"
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-        made = f"{directory}/{job}{_NEW}"
-        self._fd = os.open(made, flags, 0o600)
-        fcntl.flock(self._fd, fcntl.LOCK_EX)
-        os.rename(made, self.path)  # under its name only when it is locked, or `recover` could take it for abandoned
-        sync_directory(directory)
+        alone = _lock_directory(directory)  # or `recover` could take a journal that is not locked yet for abandoned
+        try:
+            self._fd = os.open(self.path, flags, 0o600)
+            fcntl.flock(self._fd, fcntl.LOCK_EX)
+            os.fsync(alone)
+        finally:
+            os.close(alone)
 
     def write(self, record: dict[str, Any]) -> None:
         """Adds a record; it is on disk when this returns."""
@@ -54,16 +54,22 @@ class Journal:
         os.close(self._fd)
 
 
-def sync_directory(path: str) -> None:
+def _lock_directory(path: str) -> int:
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+    fcntl.flock(fd, fcntl.LOCK_EX)
+    return fd
 
 
 def abandoned(path: str) -> int | None:
     """The descriptor of a journal that no running commit holds, locked for us; None if one does, or it is gone."""
+    alone = _lock_directory(os.path.dirname(path))
+    try:
+        return _locked(path)
+    finally:
+        os.close(alone)
+
+
+def _locked(path: str) -> int | None:
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:
