@@ -98,9 +98,9 @@ class Locations:
 
     @classmethod
     def host(cls) -> Locations:
-        """The host's own layout. Root's stored token stays in root's own state directory."""
+        """The host's own layout. Root's stored token is in root's home, whatever HOME sudo has left."""
         places = cls(_HOST, system=True)
-        places.token = f"{_xdg()['s']}/token"
+        places.token = f"{_account_home(0)}/.local/state/{NAME}/token"
         return places
 
     def profile_directories(self) -> tuple[str, ...]:
@@ -137,11 +137,13 @@ def _xdg_directory(variable: str, default: str) -> str:
 
 def _home() -> str:
     home = os.environ.get("HOME", "")
-    if home.startswith("/"):
-        return home
+    return home if home.startswith("/") else _account_home(os.geteuid())
+
+
+def _account_home(uid: int) -> str:
     import pwd
 
     try:
-        return pwd.getpwuid(os.geteuid()).pw_dir
+        return pwd.getpwuid(uid).pw_dir
     except KeyError:
         return "/nonexistent"

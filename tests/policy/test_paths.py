@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import subprocess
 import sys
 
@@ -22,8 +23,11 @@ def test_below_one_directory_everything_is_below_it(monkeypatch: pytest.MonkeyPa
     assert Locations.find("/srv/option").root == "/srv/option"
 
 
-def test_the_hosts_layout() -> None:
+def test_the_hosts_layout(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/bob")  # as sudo may leave it
+    monkeypatch.setenv("XDG_STATE_HOME", "/home/bob/state")
     found = Locations.host()
+    assert found.token == f"{pwd.getpwuid(0).pw_dir}/.local/state/mlsandbox/token"
     assert found.system
     assert (found.config, found.policies) == ("/etc/mlsandbox/config.yaml", "/etc/mlsandbox/policies")
     assert (found.grants, found.runtime) == ("/var/lib/mlsandbox/grants.db", "/run/mlsandbox")
