@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import time
 
+from launcher.runtime.stdlib._sigpipe import Ignored
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from selectors import SelectorKey
@@ -33,7 +35,8 @@ def run(file: str, words: list[str], cwd: str, env: dict[str, str], given: Any, 
         process_group=0,
     )  # fmt: skip
     try:
-        streams, timed_out = _communicate(child, data, limit)
+        with Ignored():
+            streams, timed_out = _communicate(child, data, limit)
     finally:
         _end(child)
     code = child.returncode

@@ -6,6 +6,7 @@ import time
 
 from launcher.runtime.context import current
 from launcher.runtime.stdlib import _url
+from launcher.runtime.stdlib._sigpipe import Ignored
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -68,7 +69,8 @@ def _one(
         "network", operation, target.host, port=target.port, method=verb, path=target.path, request=True,
         written=written,
     )  # fmt: skip
-    answer = _exchange(verb, target, fields, content, deadline)
+    with Ignored():
+        answer = _exchange(verb, target, fields, content, deadline)
     context.charge_bytes(decision, len(answer[3]) + len(content or b""))
     return answer
 
