@@ -63,7 +63,7 @@ class ExpressionGenerator(Writer):
         self.members: dict[tuple[str, str], str] = {}
         # "fast" or "slow" while one of the two texts of an expression is made.
         self.path = ""
-        self.purity = Purity(scope)
+        self.purity = Purity(scope, names.modules)
 
     def expression(self, node: ast.Expression) -> str:
         if self.inline or self.path or self.pure(node) != GUARDED:
@@ -214,7 +214,7 @@ class ExpressionGenerator(Writer):
         if node.name == "length":
             first, again = self.bind(base)
             return f"(len({again}) if type({first}) is list else member({again}, 'length'))"
-        if self.path or self._module_of(node.base):
+        if self.path or self.purity.module_of(node.base):
             return f"member({base}, {node.name!r})"
         return self._entry(base, node.name, "member")
 
@@ -268,7 +268,10 @@ class ExpressionGenerator(Writer):
 
     def _method(self, callee: ast.Member, nodes: tuple[ast.Expression, ...]) -> str:
         name = callee.name
-        module = self._module_of(callee.base)
+        self.purity.scope = self.scope
+        if self.path == "fast" and self.purity.is_math(callee):
+            return f"math_{name}({', '.join(self.operands(nodes))})"
+        module = self.purity.module_of(callee.base)
         if module:
             variable = callee.base.name  # type: ignore[attr-defined]
             arguments = ", ".join(self.operands(nodes))
@@ -299,7 +302,7 @@ class ExpressionGenerator(Writer):
         if not isinstance(node, ast.Call) or not isinstance(node.callee, ast.Member):
             return None
         name, parts = node.callee.name, (node.callee.base, *node.arguments)
-        if name not in LIST_METHODS or self.inline or self._module_of(parts[0]) or self._impure(parts):
+        if name not in LIST_METHODS or self.inline or self.purity.module_of(parts[0]) or self._impure(parts):
             return None
         fast, slow = self._both(parts)
         return f"list_{name}({', '.join(fast)})", f"method({slow[0]}, {name!r})({', '.join(slow[1:])})"
@@ -328,17 +331,6 @@ class ExpressionGenerator(Writer):
             return f"method({base}, {name!r})({arguments})"
         fast, slow = f"{again}.{name}({arguments})", f"method({again}, {name!r})({arguments})"
         return f"({fast} if type({first}) is {kind} else {slow})"
-
-    def _module_of(self, node: ast.Expression) -> str:
-        """The module that a name surely is: bound by one import at the top level and by nothing else."""
-        if type(node) is not ast.Name:
-            return ""
-        owner = self.scope.owner(node.name)
-        if owner is None or owner.outer is not None or node.name in owner.assigned or node.name in owner.shared:
-            return ""
-        paths = owner.imports.get(node.name, set())
-        path = ".".join(next(iter(paths))) if len(paths) == 1 else ""
-        return path if path in self.names.modules else ""
 
     def _builtin(self, name: str, nodes: tuple[ast.Expression, ...]) -> str:
         if name == "call" and nodes:

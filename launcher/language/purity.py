@@ -28,17 +28,20 @@ STRING_METHODS = frozenset((
     "join", "startswith", "endswith", "find", "rfind", "rindex", "isdigit", "isalpha", "isalnum", "isspace",
     "istitle", "isupper", "islower", "center", "ljust", "rjust",
 ))  # fmt: skip
+# Functions of the library's `math` that are the host's own wherever that succeeds.
+MATH_FUNCTIONS = frozenset(("sqrt", "sin", "cos", "tan", "atan", "floor", "ceil"))
 # Their effect comes last and cannot fail half-way with a TypeError.
 LIST_METHODS = frozenset(("append", "insert", "remove", "pop", "reverse", "clear", "copy"))
 
 
 class Purity:
-    """Answers for the nodes of one program, remembered."""
+    """Answers for the nodes of one program, remembered; `modules` are the paths that its imports bind."""
 
-    __slots__ = ("_known", "scope")
+    __slots__ = ("_known", "modules", "scope")
 
-    def __init__(self, scope: Scope) -> None:
+    def __init__(self, scope: Scope, modules: Iterable[str] = ()) -> None:
         self.scope = scope
+        self.modules = frozenset(modules)
         self._known: dict[ast.Node, int] = {}
 
     def of(self, node: ast.Expression) -> int:
@@ -60,6 +63,21 @@ class Purity:
                     return IMPURE
                 most = max(most, found)
         return most
+
+    def module_of(self, node: ast.Expression) -> str:
+        """The module that a name surely is: bound by one import at the top level and by nothing else."""
+        if not isinstance(node, ast.Name):
+            return ""
+        owner = self.scope.owner(node.name)
+        if owner is None or owner.outer is not None or node.name in owner.assigned or node.name in owner.shared:
+            return ""
+        paths = owner.imports.get(node.name, set())
+        path = ".".join(next(iter(paths))) if len(paths) == 1 else ""
+        return path if path in self.modules else ""
+
+    def is_math(self, node: ast.Member) -> bool:
+        """Whether a member is one of `MATH_FUNCTIONS` of the library."""
+        return node.name in MATH_FUNCTIONS and self.module_of(node.base) == "math"
 
     def _name(self, node: ast.Name) -> int:
         bound = node.name in BUILTINS or node.name in CONSTANTS or self.scope.owner(node.name) is not None
@@ -83,7 +101,11 @@ class Purity:
         if isinstance(callee, ast.Name) and callee.name in _BUILTINS:
             found = self.all(node.arguments)
             return GUARDED if found and callee.name == "len" and len(node.arguments) == 1 else found
-        if isinstance(callee, ast.Member) and callee.name in STRING_METHODS:
+        if not isinstance(callee, ast.Member):
+            return IMPURE
+        if self.is_math(callee):
+            return GUARDED if self.all(node.arguments) else IMPURE
+        if callee.name in STRING_METHODS and not self.module_of(callee.base):
             return GUARDED if self.all([callee.base, *node.arguments]) else IMPURE
         return IMPURE
 

@@ -6,10 +6,11 @@ imported when a program imports them, user modules run once, at their first impo
 
 from __future__ import annotations
 
+import math
 from types import FunctionType
 
 from launcher.language.catalogue import LIBRARY
-from launcher.language.purity import LIST_METHODS, STRING_METHODS
+from launcher.language.purity import LIST_METHODS, MATH_FUNCTIONS, STRING_METHODS
 from launcher.runtime import access, errors
 from launcher.runtime.builtins_ml import BUILTINS
 from launcher.runtime.library import Function, Module
@@ -177,7 +178,7 @@ _COMMON: dict[str, Any] = {
     "Exception": Exception,
     "NameError": NameError,
     "TypeError": TypeError,
-    "MISS": (KeyError, TypeError),
+    "MISS": (KeyError, TypeError, ValueError),
     "NOTHING": NOTHING,
     "UserError": errors.UserError,
     "abs": abs,
@@ -205,5 +206,6 @@ _COMMON: dict[str, Any] = {
     "type": type,
     "undefined": undefined,
     **{f"str_{name}": getattr(str, name) for name in STRING_METHODS},
+    **{f"math_{name}": getattr(math, name) for name in MATH_FUNCTIONS},
     **{f"list_{name}": getattr(list, name) for name in LIST_METHODS},
 }
