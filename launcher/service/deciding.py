@@ -12,7 +12,8 @@ from launcher.capability.limits import TABLE, Limits
 from launcher.capability.scope import Scope
 from launcher.compile.base import BaseProfile
 from launcher.compile.compiler import compile_profile
-from launcher.compile.options import Options
+from launcher.compile.effective import granted
+from launcher.compile.options import ARGUMENTS, Options
 from launcher.errors import ConfigurationError, RefusedError, UsageError
 from launcher.identity import token_file
 from launcher.identity.acting import resolve
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from launcher.service.declarations import Declared
     from launcher.service.request import Request
 
-_SUPPORTS: tuple[str, ...] = ()
+_SUPPORTS = (ARGUMENTS,)
 
 
 class Asked:
@@ -62,7 +63,7 @@ class Asked:
 class Decided:
     """A launch that may be made: `profile` is what will be enforced, `source` the ML program's bytes or None."""
 
-    __slots__ = ("asked", "declared", "features", "merged", "profile", "source")
+    __slots__ = ("asked", "base", "declared", "features", "merged", "profile", "source")
 
     def __init__(self, asked: Asked) -> None:
         self.asked = asked
@@ -70,10 +71,12 @@ class Decided:
         self.merged: Merged = _merge(asked)
         self.source = read_program(asked.request) if asked.request.program else None
         self.declared: Declared | None = _declarations(asked, self.source, self.features)
+        self.base = BaseProfile(base_data(asked.snapshot, self.merged.base))
+        options = _options(asked, self.declared)
         if self.declared:
             refuse_errors(self.declared)
-            refuse_shortfalls(self.merged.permissions, self.declared)
-        self.profile: Profile = _compile(asked, self.merged, self.declared, self.features)
+            refuse_shortfalls(granted(self.merged, self.base, options), self.declared)
+        self.profile: Profile = compile_profile(self.merged, asked.acting.user, self.base, self.features, options)
 
 
 def identify(request: Request, snapshot: Snapshot, locations: Locations) -> Acting:
@@ -165,10 +168,9 @@ def refuse_shortfalls(permissions: Permissions, declared: Declared) -> None:
     )
 
 
-def _compile(asked: Asked, merged: Merged, declared: Declared | None, features: Features) -> Profile:
+def _options(asked: Asked, declared: Declared | None) -> Options:
     request = asked.request
-    base = BaseProfile(base_data(asked.snapshot, merged.base))
-    options = Options(
+    return Options(
         asked.workspace,
         declared=declared.needs if declared else None,
         limits=command_line_limits(request.limits),
@@ -177,7 +179,6 @@ def _compile(asked: Asked, merged: Merged, declared: Declared | None, features: 
         allow_degraded=request.allow_degraded,
         now=int(time.time()),
     )
-    return compile_profile(merged, asked.acting.user, base, features, options)
 
 
 def command_line_limits(texts: Mapping[str, str]) -> Limits:

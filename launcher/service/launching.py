@@ -7,6 +7,7 @@ the configuration says otherwise.
 from __future__ import annotations
 
 import os
+import time
 
 from launcher.audit.event import ALLOWED, DENIED, event
 from launcher.audit.log import AuditLog
@@ -76,7 +77,9 @@ class Launch:
                 f"{command[0]}: command not found", hint=f"the trusted path is {':'.join(programs.path)}"
             )
         kind = programs.kind(path)
-        decision = self.permissions.decide(kind, "execute", command, file=path, programs=programs.resolved())
+        decision = self.permissions.decide(
+            kind, "execute", command, file=path, programs=programs.resolved(), now=time.time()
+        )
         if not decision.allowed:
             word = f"`{kind}: true`" if kind != "cmd" else f"`cmd: [{os.path.basename(command[0])}]`"
             raise RefusedError(
