@@ -26,6 +26,7 @@ class Workbench:
     def __init__(self, root: Path) -> None:
         self.root = os.path.realpath(root)
         self._read, self._write = os.pipe()
+        self._spare: list[int] = []
         self._entered: list[Context] = []
 
     def grant(self, notation: str, **constraints: Any) -> Grant:
@@ -39,7 +40,8 @@ class Workbench:
         return Permissions(held, [self.grant(text) for text in denies], Limits(), Scope(self.root, self.root))
 
     def hold(self, *grants: str | Grant, denies: tuple[str, ...] = (), elevate: Any = None, **job: Any) -> Context:
-        reporter = Reporter(os.dup(self._write))
+        self._spare.append(os.dup(self._write))
+        reporter = Reporter(self._spare[-1])
         context = Context.root(
             self.permissions(*grants, denies=denies), job=Job(**job), reporter=reporter, elevate=elevate
         )
@@ -72,8 +74,8 @@ class Workbench:
     def close(self) -> None:
         for context in reversed(self._entered):
             context.__exit__()
-        os.close(self._read)
-        os.close(self._write)
+        for descriptor in (self._read, self._write, *self._spare):
+            os.close(descriptor)
 
 
 @pytest.fixture

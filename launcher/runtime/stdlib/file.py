@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 _WRITE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
 _APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-CHUNK = 1 << 20
+# Pieces of a file in memory: the most, and what is read of a file that says it is empty (as those of /proc do).
+CHUNK = 1 << 24
+SMALL = 1 << 12
 
 
 # --- reading ----------------------------------------------------------------------------------------------------
@@ -24,32 +26,22 @@ CHUNK = 1 << 20
 
 def read_bytes(path: str) -> bytes:
     """The content of a file that the program may read. Raises CapabilityError and OSError."""
-    canonical = _disk.resolved(path)
-    current().require("file", "read", canonical, written=path)
-    descriptor = _disk.open_checked(canonical, os.O_RDONLY)
-    with open(descriptor, "rb") as stream:
-        return _whole(stream.read, canonical)
+    return b"".join(each_chunk(path))
 
 
 def each_chunk(path: str) -> Iterator[bytes]:
-    """As `read_bytes`, in pieces."""
+    """As `read_bytes`, in pieces: mostly one, of the size that the file has."""
     canonical = _disk.resolved(path)
     current().require("file", "read", canonical, written=path)
     descriptor = _disk.open_checked(canonical, os.O_RDONLY)
     try:
-        while data := os.read(descriptor, CHUNK):
+        wanted = min(os.fstat(descriptor).st_size + 1, CHUNK)
+        while data := os.read(descriptor, max(wanted, SMALL)):
             yield data
     except OSError as error:
         raise _disk.named(error, canonical) from None
     finally:
         os.close(descriptor)
-
-
-def _whole(read: Any, path: str) -> bytes:
-    try:
-        return bytes(read())
-    except OSError as error:  # a directory opens, and then does not read
-        raise _disk.named(error, path) from None
 
 
 def read_text(path: str, encoding: str = "utf-8") -> str:
