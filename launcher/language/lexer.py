@@ -36,6 +36,7 @@ _TOKEN = re.compile(
     )""",
     re.VERBOSE | re.DOTALL,
 )
+_NAME = re.compile("[A-Za-z_][A-Za-z0-9_]*")
 _LINE_END = re.compile(r"[^\r\n]*")
 _WORD = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_0123456789")
 
@@ -50,6 +51,11 @@ _FOREIGN = {
     "\u2018": "use straight quotes",
     "\u2019": "use straight quotes",
 }
+
+
+def is_name(text: str) -> bool:
+    """Whether a text is one name."""
+    return _NAME.fullmatch(text) is not None
 
 
 class Lexer:

@@ -123,7 +123,7 @@ def _dict_member(value: dict[Any, Any], name: str) -> Any:
     if name == "length":
         return len(value)
     if name in METHODS[dict]:
-        return Function(name, getattr(value, name))
+        return Function(name, _listing(getattr(value, name), name))
     raise AttributeError(f"'dict' object has no accessible attribute {name!r}")
 
 

@@ -17,8 +17,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from launcher.language.program import Program, compile_program  # noqa: E402
-from launcher.runtime.machine import Machine  # noqa: E402
+from launcher.language.program import Program, compile_program
+from launcher.runtime.machine import Machine
 
 PAIRS: dict[str, tuple[str, str]] = {
     "loops": (
@@ -294,7 +294,7 @@ def python(source: str) -> Callable[[], Any]:
     indent = min(len(line) - len(line.lstrip()) for line in lines if line.strip())
     body = "\n".join(" " + line[indent:] for line in lines)
     namespace: dict[str, Any] = {}
-    exec(compile(f"def main():\n{body}\n return result", "bench.py", "exec"), namespace)  # noqa: S102  our own text
+    exec(compile(f"def main():\n{body}\n return result", "bench.py", "exec"), namespace)
     main: Callable[[], Any] = namespace["main"]
     return main
 
