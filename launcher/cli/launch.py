@@ -69,7 +69,7 @@ def _report(result: Result, *, as_json: bool) -> None:
     if as_json:
         sys.stderr.write(canonical_json(result.to_data()).decode("ascii") + "\n")
         return
-    if result.unenforced or result.denials or result.refused or result.committed or result.limit:
+    if any((result.unenforced, result.denials, result.refused, result.committed, result.limit, result.refused_execs)):
         from launcher.cli.report import report
 
         report(result)

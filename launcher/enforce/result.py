@@ -38,6 +38,7 @@ class Result:
         "limit",
         "profile",
         "refused",
+        "refused_execs",
         "signal",
         "unenforced",
         "usage",
@@ -54,6 +55,8 @@ class Result:
         self.denials: Sequence[dict[str, object]] = ()
         self.committed: Sequence[dict[str, object]] = ()
         self.refused: Sequence[dict[str, object]] = ()
+        # (file, command line, reason, places of the rules) of each image that was stopped before it ran
+        self.refused_execs: list[tuple[object, ...]] = []
         self.unenforced: Sequence[dict[str, object]] = ()
 
     def ended(self, status: int) -> None:

@@ -144,6 +144,7 @@ class Launch:
         who = self._who(self.decided.asked)
         events = self._ml.events(who, result) if self._ml else []
         events += [{**_commit_event(entry), **who} for entry in (*result.committed, *result.refused)]
+        events += [{**_exec_event(refused), **who} for refused in result.refused_execs]
         if result.limit:
             events.append({**self._limit_event(result.limit), **who})
         events.append({**event("job.ended", "service", detail=detail, resource=self._name()), **who})
@@ -161,6 +162,15 @@ class Launch:
     def _name(self, asked: Asked | None = None) -> str:
         words = self._shown(asked)
         return words[0] if words else ""
+
+
+def _exec_event(refused: tuple[object, ...]) -> dict[str, object]:
+    """The audit event of an image that was stopped before it ran."""
+    file, line, reason, places = refused
+    detail: dict[str, object] = {"file": str(file), "reason": str(reason)}
+    made = event("exec", "kernel", DENIED, capability="cmd", operation="execute", resource=str(line), detail=detail)
+    made["deciders"] = [{"place": place} for place in places] if isinstance(places, tuple) else []
+    return made
 
 
 def _commit_event(entry: dict[str, object]) -> dict[str, object]:

@@ -10,7 +10,7 @@ from launcher.enforce.namespace.console import Console
 from launcher.enforce.namespace.operations import Seal
 from launcher.enforce.namespace.plan.etc import etc_operations
 from launcher.enforce.namespace.plan.mountplan import MountPlan
-from launcher.enforce.namespace.plan.programs import Programs, plan_programs
+from launcher.enforce.namespace.plan.programs import Programs, plan_own_programs, plan_programs
 from launcher.enforce.namespace.plan.view import mask_proc, plan_directories, plan_view
 from launcher.enforce.namespace.spec import Spec
 from launcher.enforce.namespace.supervise import Supervisor
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from launcher.enforce.job import Job
+    from launcher.enforce.namespace.execcheck import ExecCheck
     from launcher.enforce.namespace.staged import StagedWrites
     from launcher.enforce.result import Result
 
@@ -70,6 +71,8 @@ class Prepared:
             from launcher.enforce.namespace.plan.files import Reader
 
             Reader(plan, profile, self.scope).plan()
+        view = [row["target"] for row in profile["view"]["mounts"]]
+        plan_own_programs(plan, view, [area.directory for area in plan.staged])
         plan.operations += [Seal(path) for path in plan.sealed]
         mask_proc(plan, profile["view"]["proc"])
         return programs
@@ -77,6 +80,7 @@ class Prepared:
     def spec(self, stdio: tuple[int, ...]) -> Spec:
         profile, job = self.profile, self.job
         limits = profile["limits"]
+        check = self._check()
         return Spec(
             operations=self.plan.operations,
             over=self.plan.over,
@@ -100,17 +104,30 @@ class Prepared:
             passed=job.passed,
             rlimits=_rlimits(limits),
             landlock_abi=_landlock_abi(profile),
-            filter=self._filter(),
+            filter=self._filter(check),
             exec_once=self._exec_once(),
+            check=check,
         )
+
+    def _check(self) -> ExecCheck | None:
+        """What each exec is held against; None where there is nothing finer than "every program in view"."""
+        commands = self.profile["commands"]
+        unrestricted = commands["mode"] == "all" and commands["check"] == "image" and not commands["denied"]
+        if self._exec_once() or unrestricted:
+            return None
+        from launcher.capability.permissions import Permissions
+        from launcher.enforce.namespace.execcheck import ExecCheck
+
+        permissions = Permissions.from_data(self.profile["permissions"])
+        return ExecCheck(permissions, self.programs, self.programs.helpers())
 
     def _exec_once(self) -> bool:
         return bool(self.job.exec_once or self.profile["commands"]["mode"] == "none")
 
-    def _filter(self) -> bytes:
+    def _filter(self, check: ExecCheck | None) -> bytes:
         profile = self.profile
         variant = {
-            "exec": "once" if self._exec_once() else "allow",
+            "exec": "once" if self._exec_once() else "trace" if check else "allow",
             "unix": bool(profile["sockets"]),
             "add": profile["syscalls"]["add"],
         }

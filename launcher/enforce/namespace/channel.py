@@ -28,6 +28,7 @@ READY = "ready"  # the view is complete and locked
 GO = "go"  # from the supervisor: limits are in place, start the job
 SIGNAL = "signal"  # from the supervisor: (number)
 NOT_STARTED = "not-started"  # (errno, path)
+REFUSED_EXEC = "refused-exec"  # (file, command line, reason, places of the rules)
 ENDED = "ended"  # (wait status, user us, system us, max rss bytes)
 
 

@@ -15,8 +15,9 @@ from launcher.enforce.namespace import channel as messages
 from launcher.enforce.namespace.build import build, step
 from launcher.enforce.namespace.confine import drop_privileges, forget_command_line
 from launcher.enforce.namespace.start import start
+from launcher.enforce.namespace.tracer import Tracer
 from launcher.errors import EnforcementError
-from launcher.kernel import libc
+from launcher.kernel import libc, ptrace
 from launcher.kernel.abi import CLONE_NEWCGROUP
 
 TYPE_CHECKING = False
@@ -32,7 +33,7 @@ def run(spec: Spec, control: Channel) -> NoReturn:
     try:
         build(spec, control)
         job = _begin(spec, control)
-        _serve(job, control)
+        _serve(job, control, Tracer(spec.check, control) if spec.check else None)
     except EnforcementError as error:
         control.send(messages.FAILED, (error.step, error.subject, error.errno, error.hint))
     except OSError as error:
@@ -55,7 +56,7 @@ def _begin(spec: Spec, control: Channel) -> int:
     return start(spec, control)
 
 
-def _serve(job: int, control: Channel) -> NoReturn:
+def _serve(job: int, control: Channel, tracer: Tracer | None) -> NoReturn:
     woken, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     _signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
     _signal.signal(_signal.SIGCHLD, lambda *_: None)
@@ -66,7 +67,7 @@ def _serve(job: int, control: Channel) -> NoReturn:
     poll.register(control.fileno(), select.POLLIN)
     poll.register(woken, select.POLLIN)
     while True:
-        _reap(job, control)
+        _reap(job, control, tracer)
         for fd, _events in poll.poll():
             if fd == woken:
                 os.read(woken, 512)
@@ -83,15 +84,18 @@ def _close_all_but(*kept: int) -> None:
     libc.close_range(low, (1 << 32) - 1)
 
 
-def _reap(job: int, control: Channel) -> None:
+def _reap(job: int, control: Channel, tracer: Tracer | None) -> None:
     while True:
         try:
-            pid, status, usage = os.wait4(-1, os.WNOHANG)
+            pid, status, usage = os.wait4(-1, os.WNOHANG | (ptrace.WALL if tracer else 0))
         except ChildProcessError:
             return
         if pid == 0:
             return
-        if pid == job:
+        if os.WIFSTOPPED(status & 0xFFFF):
+            if tracer:
+                tracer.stopped(pid, status)
+        elif pid == job:
             user, system = int(usage.ru_utime * 1e6), int(usage.ru_stime * 1e6)
             control.send(messages.ENDED, (status, user, system, usage.ru_maxrss * 1024))
             os._exit(0)

@@ -6,6 +6,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from launcher.enforce.namespace.execcheck import ExecCheck
     from launcher.enforce.namespace.operations import Operation
 
 
@@ -48,12 +49,12 @@ class Spec:
     """One sandbox, ready to be built. `stdio` are the job's descriptors 0, 1, 2, or empty for a terminal of its own.
 
     `over` are mounts on top of the staged areas. `passed` are (descriptor, number in the job). `exec_once` refuses
-    execve after the job's own image has started.
+    execve after the job's own image has started; with `check` every later exec is held against it.
     """
 
     __slots__ = (
-        "arguments", "cwd", "environment", "exec_once", "filter", "hostname", "identity", "landlock_abi", "loopback",
-        "namespaces", "operations", "over", "passed", "path", "rlimits", "rules", "scratch", "staged", "stdio",
+        "arguments", "check", "cwd", "environment", "exec_once", "filter", "hostname", "identity", "landlock_abi",
+        "loopback", "namespaces", "operations", "over", "passed", "path", "rlimits", "rules", "scratch", "staged", "stdio",
         "switch_ids",
     )  # fmt: skip
 
@@ -84,3 +85,4 @@ class Spec:
         landlock_abi: int
         filter: bytes
         exec_once: bool
+        check: ExecCheck | None

@@ -15,7 +15,7 @@ from launcher.enforce.namespace.build import step
 from launcher.enforce.namespace.confine import restrict_files
 from launcher.errors import EnforcementError
 from launcher.kernel import filter as seccomp
-from launcher.kernel import libc
+from launcher.kernel import libc, ptrace
 from launcher.kernel.abi import (
     PR_SET_DUMPABLE,
     PR_SET_PDEATHSIG,
@@ -42,7 +42,7 @@ _SIGNALS_TO_RESET = (_signal.SIGPIPE, _signal.SIGXFSZ, _signal.SIGINT)
 def start(spec: Spec, control: Channel) -> int:
     """Starts the job; its process id. Raises EnforcementError where the job could not be confined."""
     terminal = _open_terminal(control) if not spec.stdio else -1
-    ours, theirs = messages.pair() if spec.exec_once else (None, None)
+    ours, theirs = messages.pair() if spec.exec_once or spec.check else (None, None)
     pid = os.fork()
     if pid == 0:
         _become(spec, control, terminal, theirs)
@@ -50,9 +50,23 @@ def start(spec: Spec, control: Channel) -> int:
         os.close(terminal)
     if ours and theirs:
         theirs.close()
-        _allow_first_exec(ours)
+        if spec.check:
+            step("trace", "the job", lambda: _trace(pid, ours), hint=_TRACE_HINT)
+        if spec.exec_once:
+            _allow_first_exec(ours)
         ours.close()
     return pid
+
+
+_TRACE_HINT = "kernel.yama.ptrace_scope above 1 forbids tracing; exec rules cannot be enforced then"
+
+
+def _trace(pid: int, ours: Channel) -> None:
+    """Becomes the tracer of the job, which waits for it, after it made itself dumpable and before its image starts."""
+    kind, _values, _descriptors = ours.receive()
+    if kind == "prepared":
+        ptrace.seize(pid)
+        ours.send("traced")
 
 
 def _open_terminal(control: Channel) -> int:
@@ -66,10 +80,14 @@ def _open_terminal(control: Channel) -> int:
     return slave
 
 
-def _become(spec: Spec, control: Channel, terminal: int, listener_to: Channel | None) -> NoReturn:
+def _become(spec: Spec, control: Channel, terminal: int, to_init: Channel | None) -> NoReturn:
     try:
         _confine(spec, terminal)
-        _install_filter(spec, listener_to)
+        if spec.check and to_init:
+            to_init.send("prepared")
+            if to_init.receive()[0] != "traced":
+                os._exit(125)
+        _install_filter(spec, to_init)
         _execute(spec, control)
     except EnforcementError as error:
         control.send(messages.FAILED, (error.step, error.subject, error.errno, error.hint))
@@ -112,12 +130,12 @@ def _arrange_descriptors(spec: Spec, terminal: int) -> None:
         os.dup2(fd, number, inheritable=True)
 
 
-def _install_filter(spec: Spec, listener_to: Channel | None) -> None:
+def _install_filter(spec: Spec, to_init: Channel | None) -> None:
     if not spec.filter:
         return
     listener = seccomp.install(spec.filter, listener=spec.exec_once)
-    if listener_to:
-        listener_to.send("listener", (), (listener,))
+    if spec.exec_once and to_init:
+        to_init.send("listener", (), (listener,))
         os.close(listener)
 
 

@@ -171,6 +171,8 @@ class Supervisor:
         kind, values, descriptors = control.receive()
         if kind == messages.TERMINAL:
             self._console.attach_terminal(descriptors[0])
+        elif kind == messages.REFUSED_EXEC:
+            self._result.refused_execs.append(values)
         elif kind == messages.ENDED:
             status, user, system, rss = (int(str(value)) for value in values)
             self._result.ended(status)

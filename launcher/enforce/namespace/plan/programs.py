@@ -11,9 +11,10 @@ import os
 import stat
 
 from launcher.capability.glob import parse_segment, segment_matcher
+from launcher.capability.paths import PathPattern
+from launcher.capability.scope import Scope
 from launcher.enforce.namespace.operations import Bind, Filesystem, Symlink
 from launcher.enforce.namespace.spec import Rule
-from launcher.errors import RefusedError
 from launcher.kernel import landlock
 
 TYPE_CHECKING = False
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 _RUNNABLE = ("ro", "nosuid", "nodev")
 _COVER = {"size": "1m", "nr_inodes": "16384", "mode": "0755"}
 _LOADERS = ("/lib64/ld-linux-x86-64.so.2", "/lib/ld-linux-aarch64.so.1", "/lib/ld-linux.so.2")
+_HELPER_TOPS = ("/usr/lib", "/usr/libexec")
+_SHEBANG = 256  # bytes; BINPRM_BUF_SIZE
+_MOST_LOOKED_AT = 50_000
 _MOST_LINKS = 40  # path_resolution(7): the kernel's own bound on links in one path
 
 
@@ -46,7 +50,8 @@ class Programs:
             return real if _is_program(real) else ""
         for directory in self.path:
             if _is_program(f"{directory}/{name}"):
-                return os.path.realpath(f"{directory}/{name}")
+                found: str = os.path.realpath(f"{directory}/{name}")
+                return found
         return ""
 
     def resolved(self) -> dict[str, str]:
@@ -73,6 +78,25 @@ class Programs:
                     # python3-config is named like an interpreter and is a script of another one
                     yield from [path for path in paths if not script_interpreter(path)]
 
+    def helper_names(self) -> Iterator[str]:
+        """What the granted programs may start (`uses`): names on the path, or path globs."""
+        for rule in self._commands["rules"]:
+            yield from rule["uses"]
+
+    def helpers(self) -> frozenset[str]:
+        """The canonical files of `uses`."""
+        starts = [start for name in self.helper_names() for start in self.files_named(name)]
+        return frozenset([os.path.realpath(start) for start in starts])
+
+    def files_named(self, name: str) -> list[str]:
+        """The programs that a rule's word names: a bare name on the trusted path, a path, or a path glob."""
+        if "/" not in name:
+            return [f"{top}/{name}" for top in self.path if _is_program(f"{top}/{name}")][:1]
+        if not _has_wildcard(name):
+            return [name] if _is_program(name) else []
+        places = [name] if name.startswith("/") else [f"{top}/{name}" for top in _HELPER_TOPS]
+        return [path for place in places for path in _matching(place)]
+
     def granted_kinds(self) -> set[str]:
         return {kind for kind in self._kinds if self._commands[kind]}
 
@@ -85,36 +109,52 @@ def plan_programs(plan: MountPlan, commands: dict[str, Any], extra: list[str]) -
         _hide_interpreters(plan, programs, commands["programs"])
         return programs
     granted = _links_and_files(programs, extra)
-    for directory in commands["programs"]:
-        if os.path.isdir(directory) and not os.path.islink(directory):
-            _cover(plan, directory, granted)
-    for path in sorted(plan.executables):
-        plan.rules.append(Rule(path, landlock.READ_FILE | landlock.EXECUTE, optional=True))
+    covered = [path for path in commands["programs"] if os.path.isdir(path) and not os.path.islink(path)]
+    for directory in covered:
+        _cover(plan, directory, granted)
+    plan.executables.update(path for path, link in granted.items() if not link)
+    plan.rules += [
+        Rule(path, landlock.READ_FILE | landlock.EXECUTE, optional=True) for path in sorted(plan.executables)
+    ]
     return programs
+
+
+def plan_own_programs(plan: MountPlan, view: list[str], staged: list[str]) -> None:
+    """Mounts granted programs of the job's own trees executable, on top of whatever shows those trees.
+
+    `view` are the targets of the base view, where programs are executable already; `staged` the staged areas.
+    """
+    for path in sorted(plan.executables):
+        if any(_below(path, directory) for directory in view):
+            continue
+        bind = Bind(path, path, _RUNNABLE, _identity(path))
+        (plan.over if any(_below(path, area) for area in staged) else plan.operations).append(bind)
 
 
 def _cover(plan: MountPlan, directory: str, granted: dict[str, str]) -> None:
     plan.operations.append(Filesystem("tmpfs", directory, _COVER, ("nosuid", "nodev", "noexec")))
     plan.sealed.append(directory)
-    below = directory + "/"
     for path, link in sorted(granted.items()):
-        if not path.startswith(below):
-            continue
-        if link:
-            plan.operations.append(Symlink(link, path))
-        else:
-            plan.operations.append(Bind(path, path, _RUNNABLE, _identity(path)))
-            plan.executables.add(path)
+        if _below(path, directory):
+            operation = Symlink(link, path) if link else Bind(path, path, _RUNNABLE, _identity(path))
+            plan.operations.append(operation)
+
+
+def _below(path: str, directory: str) -> bool:
+    return path.startswith(directory + "/")
 
 
 def _links_and_files(programs: Programs, extra: list[str]) -> dict[str, str]:
     """Every name on the way to each granted program: path -> text of the link, or "" for the file itself."""
     found: dict[str, str] = {}
-    for name in [*programs.granted_names(), *extra]:
-        start = name if "/" in name else _first_on_path(programs.path, name)
-        if start and not _has_wildcard(start):
+    for name in [*programs.granted_names(), *programs.helper_names(), *extra]:
+        for start in programs.files_named(name):
             _follow(start, found)
-    _check_scripts(programs, [path for path, link in found.items() if not link])
+    # A script brings its interpreter into view; what else that may be used for, the check at exec time decides.
+    for path in [path for path, link in found.items() if not link]:
+        for interpreter in interpreters_of(path):
+            for start in programs.files_named(interpreter):
+                _follow(start, found)
     return found
 
 
@@ -130,31 +170,30 @@ def _follow(path: str, found: dict[str, str]) -> None:
         path = os.path.normpath(os.path.join(os.path.dirname(here), text))
 
 
-def _check_scripts(programs: Programs, files: list[str]) -> None:
-    """A script needs its interpreter; one that is not granted is never brought along by the script."""
-    available = set(files)
-    for path in files:
-        interpreter = script_interpreter(path)
-        if interpreter and os.path.realpath(programs.resolve(interpreter) or interpreter) not in available:
-            kind = programs.kind(os.path.realpath(interpreter))
-            word = os.path.basename(interpreter)
-            hint = f"grant {kind}" if kind != "cmd" else f"grant cmd: [{word}]"
-            raise RefusedError(f"{path} is a script of {interpreter}, which is not granted", hint=f"{hint} as well")
+def interpreters_of(path: str) -> list[str]:
+    """The programs that a start of the script `path` starts: its interpreter, and env(1) where that looks it up."""
+    words = _shebang(path)
+    if not words:
+        return []
+    looked_up = script_interpreter(path)
+    return [words[0]] if looked_up == words[0] else [words[0], looked_up]
 
 
-def script_interpreter(path: str) -> str:
-    """The program that the kernel would start for the script `path` (env(1) looked through), or ""."""
+def _shebang(path: str) -> list[str]:
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError:
-        return ""
+        return []
     try:
-        head = os.read(fd, 256)
+        head = os.read(fd, _SHEBANG)
     finally:
         os.close(fd)
-    if not head.startswith(b"#!"):
-        return ""
-    words = os.fsdecode(head[2:].partition(b"\n")[0]).split()
+    return os.fsdecode(head[2:].partition(b"\n")[0]).split() if head.startswith(b"#!") else []
+
+
+def script_interpreter(path: str) -> str:
+    """The program that runs the script `path` (env(1) looked through), or ""."""
+    words = _shebang(path)
     if words and os.path.basename(words[0]) == "env":
         words = [word for word in words[1:] if not word.startswith("-") and "=" not in word]
     return words[0] if words else ""
@@ -169,14 +208,29 @@ def _hide_interpreters(plan: MountPlan, programs: Programs, directories: list[st
                 plan.operations.append(Bind("/dev/null", path, ("ro", "nosuid", "nodev", "noexec")))
 
 
-def _first_on_path(path: list[str], name: str) -> str:
-    return next((f"{directory}/{name}" for directory in path if _is_program(f"{directory}/{name}")), "")
-
-
 def _program(pattern: str | list[str]) -> str:
     if isinstance(pattern, list):
         return pattern[0]
     return pattern.removesuffix(":*").split()[0]
+
+
+def _matching(text: str) -> list[str]:
+    """The programs on disk that a path glob matches, bounded."""
+    pattern = PathPattern(text, Scope("/", "/"))
+    found: list[str] = []
+    pending = [pattern.prefix]
+    seen = 0
+    while pending and seen < _MOST_LOOKED_AT:
+        directory = pending.pop()
+        for name in _names(directory):
+            seen += 1
+            path = f"{directory.rstrip('/')}/{name}"
+            if os.path.isdir(path) and not os.path.islink(path):
+                if pattern.could_match_below(path):
+                    pending.append(path)
+            elif pattern.matches(path) and _is_program(path):
+                found.append(path)
+    return found
 
 
 def _has_wildcard(path: str) -> bool:

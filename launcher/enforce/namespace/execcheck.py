@@ -1,0 +1,105 @@
+"""What each exec is held against, after the kernel has put the new image in place and before it runs an instruction.
+
+Then nothing can be exchanged any more: the process has one thread and a fresh address space, the image is
+/proc/PID/exe, the arguments stand on its new stack, and no process of the sandbox can write there (process_vm_writev
+and ptrace are refused by the filter, writing /proc/PID/mem by Landlock). Checking the arguments of the system call
+instead can be raced by a thread, a vfork parent or a shared page (kernel-facts 4).
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from launcher.enforce.namespace.plan.programs import interpreters_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from launcher.capability.grant import Grant
+    from launcher.capability.permissions import Permissions
+    from launcher.enforce.namespace.plan.programs import Programs
+
+_ST_RDONLY = 1
+_LONGEST_LINE = 2 << 20  # ARG_MAX on Linux
+_SCRIPT_PLACES = (1, 2)  # argv of a script's interpreter: [interpreter, (one argument,) script, ...]
+
+
+class Image:
+    """One started image: the canonical file, its argument list, the working directory."""
+
+    __slots__ = ("arguments", "cwd", "file")
+
+    def __init__(self, file: str, arguments: Sequence[str], cwd: str) -> None:
+        self.file = file
+        self.arguments = tuple(arguments)
+        self.cwd = cwd
+
+
+def image_of(pid: int) -> Image:
+    """What process `pid`, stopped at its exec, has become. Raises OSError."""
+    file = os.readlink(f"/proc/{pid}/exe")
+    cwd = os.readlink(f"/proc/{pid}/cwd")
+    with open(f"/proc/{pid}/cmdline", "rb", buffering=0) as line:
+        data = b""
+        while len(data) <= _LONGEST_LINE and (chunk := line.read(1 << 16)):
+            data += chunk
+    return Image(file, [os.fsdecode(word) for word in data.split(b"\0")[:-1]], cwd)
+
+
+class ExecCheck:
+    """The commands of one profile, as a question about images. `helpers` are the files that `uses` brings along."""
+
+    __slots__ = ("_helpers", "_permissions", "_programs", "_resolved")
+
+    def __init__(self, permissions: Permissions, programs: Programs, helpers: frozenset[str]) -> None:
+        self._permissions = permissions
+        self._programs = programs
+        self._helpers = helpers
+        self._resolved = programs.resolved()
+
+    def refusal(self, image: Image) -> tuple[str, tuple[Grant, ...]] | None:
+        """None where the image may run, else why not and by which rules."""
+        if image.file in self._helpers:
+            return None
+        first = self._decide(image.file, image.arguments)
+        if first is None:
+            return None
+        for place in _SCRIPT_PLACES:
+            script = self._script(image, place)
+            if script and self._decide(script, (script, *image.arguments[place + 1 :])) is None:
+                return None
+        return first
+
+    def _decide(self, file: str, arguments: Sequence[str]) -> tuple[str, tuple[Grant, ...]] | None:
+        kind = self._programs.kind(file)
+        words = [*arguments] or [file]
+        decision = self._permissions.decide(kind, "execute", words, file=file, programs=self._resolved, now=time.time())
+        return None if decision.allowed else (decision.reason, decision.deciders)
+
+    def _script(self, image: Image, place: int) -> str:
+        """The granted script that this image is the interpreter of, or "".
+
+        The interpreter opens the script by this name after the check, so the name must be one that no process of the
+        sandbox can change: canonical, and every directory of it on a read-only file system.
+        """
+        if len(image.arguments) <= place:
+            return ""
+        name = os.path.normpath(os.path.join(image.cwd, image.arguments[place]))
+        if os.path.realpath(name) != name or not _unchangeable(name):
+            return ""
+        starts = [start for word in interpreters_of(name) for start in self._programs.files_named(word)]
+        return name if image.file in [os.path.realpath(start) for start in starts] else ""
+
+
+def _unchangeable(path: str) -> bool:
+    while True:
+        try:
+            if not os.statvfs(path).f_flag & _ST_RDONLY:
+                return False
+        except OSError:
+            return False
+        if path == "/":
+            return True
+        path = os.path.dirname(path)
