@@ -158,18 +158,30 @@ class Printer:
     def if_(self, node: ast.If) -> None:
         first, *others = node.branches
         self.block(f"if ({self.text(first.test)})", first.body)
+        end = first.end
         for branch in others:
-            self.comments_before(branch.start)
+            self.between(end, branch.start)
             self.follow(f"elif ({self.text(branch.test)})", branch.body)
+            end = branch.end
         if node.otherwise is not None:
+            self.between(end, node.otherwise.start)
             self.follow("else", node.otherwise)
+
+    def between(self, end: int, start: int) -> None:
+        """Comments between two blocks of one statement."""
+        self.trailing(end)
+        self.comments_before(start)
 
     def try_(self, node: ast.Try) -> None:
         self.block("try", node.body)
+        end = node.body.end
         for handler in node.handlers:
             name = f" ({handler.name.name})" if handler.name else ""
+            self.between(end, handler.start)
             self.follow(f"except{name}", handler.body)
+            end = handler.end
         if node.final is not None:
+            self.between(end, node.final.start)
             self.follow("finally", node.final)
 
     def import_(self, node: ast.Import) -> None:
