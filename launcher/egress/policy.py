@@ -28,6 +28,7 @@ METHOD_REFUSED = "method not allowed"
 DENIED = "denied by a rule"
 NOT_CANONICAL = "non-canonical IPv4 literal"
 DATABASE_REFUSED = "database not allowed"
+MAX_REMEMBERED = 512  # openings; a job that asks for more starts over
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,7 @@ class Rules:
         self.grants = tuple(grants)
         self.rules = tuple(rule for index, grant in enumerate(grants) for rule in rules_of(index, grant))
         self.denies = tuple(deny for grant in denies if grant.type == "network" for deny in _denies(grant))
+        self._openings: dict[tuple[Host, int], Opening] = {}  # answers given before: the rules do not change
         self._literals = any(rule.pattern.block is not None for rule in self.rules)
         self._exact = {rule.pattern.host for rule in self.rules if not rule.wildcard}
 
@@ -132,6 +134,14 @@ class Rules:
 
     def opening(self, host: Host, port: int) -> Opening:
         """What a connection to host and port may carry."""
+        known = self._openings.get((host, port))
+        if known is None:
+            if len(self._openings) >= MAX_REMEMBERED:
+                self._openings.clear()
+            known = self._openings[host, port] = self._open(host, port)
+        return known
+
+    def _open(self, host: Host, port: int) -> Opening:
         named = [rule for rule in self.rules if rule.matches_host(host)]
         if not named:
             return Opening(self._unknown(host, port))

@@ -7,6 +7,7 @@ forms of loopback and of metadata services global (measured with 3.11.7). Embedd
 from __future__ import annotations
 
 from _socket import AF_INET, AF_INET6, inet_ntop, inet_pton
+from functools import lru_cache
 
 PUBLIC = "public"
 LOOPBACK = "loopback"
@@ -126,6 +127,7 @@ def unmapped(packed: bytes) -> bytes:
     return packed[12:] if packed in _MAPPED else packed
 
 
+@lru_cache(maxsize=1024)  # a connection asks for the same few again and again
 def classify(packed: bytes) -> str:
     """The kind of an address: `public`, or why it is not. IPv4 inside IPv6 counts as what it carries."""
     packed = unmapped(packed)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from launcher.egress.protocol import addresses
 from launcher.egress.protocol.malformed import Malformed
@@ -98,6 +99,7 @@ def parse_port(raw: bytes) -> int:
     return int(raw)
 
 
+@lru_cache(maxsize=256)  # pure; a client repeats its few authorities
 def parse_authority(raw: bytes, default_port: int = 0) -> Authority:
     """`host:port`; without a port it is `default_port`, and Malformed when that is 0."""
     if b"@" in raw:

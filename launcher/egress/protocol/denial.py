@@ -10,6 +10,8 @@ CLIP = 256  # longest piece of a job's own text that is repeated in an answer or
 
 def clip(text: str) -> str:
     """At most CLIP characters, control characters escaped: nothing a terminal would obey."""
+    if text.isprintable() and len(text) <= CLIP:
+        return text
     safe = "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
     return safe if len(safe) <= CLIP else safe[: CLIP - 3] + "..."
 

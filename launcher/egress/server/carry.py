@@ -45,10 +45,11 @@ class Carriage:
     def speaks(self, scheme: str) -> None:
         """The scheme is known: only its rules count from here on."""
         rules = self.opening.of(scheme) or self.opening.rules
-        self.opening = Opening(self.opening.verdict, rules)
+        if rules != self.opening.rules:
+            self.opening = Opening(self.opening.verdict, rules)
+            self.conn.account.budgets = self.job.account(rules).budgets
         self.conn.scheme = rules[0].scheme
         self.conn.rule = rules[0]
-        self.conn.account.budgets = self.job.account(rules).budgets
         host, port = self.to.host, self.to.port
         self.conn.allowed = lambda new: bool(new.opening(host, port).of(scheme))
 
@@ -199,10 +200,12 @@ async def _opaque(trip: Carriage) -> bool:
         trip.client.reset()
         return False
     upstream = await trip.dial()
-    if trip.client.fresh and upstream.fresh:
+    first = await _first(trip)
+    if first is None and upstream.fresh:
         deadline = trip.job.loop.now + trip.job.options.limits.idle_time
         await trip.job.loop.readable_any((trip.client.sock.fileno(), upstream.sock.fileno()), deadline)
-    first = await _first(trip)
+        first = await _first(trip)
+    first = first or b""
     if first[:1] == b"\x16" and TCP in trip.opening.schemes:
         trip.client.push_back(first)
         hello = await _hello(trip)
@@ -217,14 +220,14 @@ async def _opaque(trip: Carriage) -> bool:
     return _splice(trip, upstream)
 
 
-async def _first(trip: Carriage) -> bytes:
-    """The client's bytes that are there already."""
+async def _first(trip: Carriage) -> bytes | None:
+    """The client's bytes that are there already, empty at its end, None where it has not spoken yet."""
     if trip.client.pending:
         return await trip.client.recv(0)
     try:
         return trip.client.sock.recv(65536)
     except BlockingIOError:
-        return b""
+        return None
 
 
 def _admit(trip: Carriage) -> str:

@@ -66,7 +66,11 @@ async def _direct(
 def _check(job: Job, address: str, rules: Sequence[Rule]) -> None:
     """One forbidden address refuses the whole answer: who mixes them in is not to be trusted with the rest."""
     packed = addresses.parse(address)
-    kind = "unreadable" if packed is None else Rules.address_refusal(rules, packed, own=job.options.own(address))
+    kind = (
+        "unreadable"
+        if packed is None
+        else Rules.address_refusal(rules, packed, own=job.resolver.own(address, job.options.own))
+    )
     if kind:
         raise DialError(403, f"resolved address not allowed: {kind}")
 

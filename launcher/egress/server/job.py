@@ -68,12 +68,19 @@ class Job:
         self.upstream_context: SSLContext | None = None
         self.accepted = 0  # client connections that live
         self._uses: dict[str, GrantUse] = {}
+        self._use_of: dict[Rule, GrantUse] = {}  # the same by rule, for speed
         loop.failed = self.trail.failed
 
     # ---- budgets
 
     def use(self, rule: Rule) -> GrantUse:
         """The counters of the rule's grant."""
+        known = self._use_of.get(rule)
+        if known is None:
+            known = self._use_of[rule] = self._find_use(rule)
+        return known
+
+    def _find_use(self, rule: Rule) -> GrantUse:
         key = f"{rule.index} {rule.grant} {rule.grant.place}"
         if key not in self._uses:
             self._uses[key] = GrantUse(rule)
@@ -131,6 +138,7 @@ class Job:
     def reload(self, rules: Rules) -> None:
         """Judge by other rules from now on, and cut what they forbid."""
         self.rules = rules
+        self._use_of.clear()
         self.trail.generation = rules.generation
         for conn in [conn for conn in self.open if not conn.allowed(rules)]:
             conn.cut("revoked")

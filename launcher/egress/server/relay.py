@@ -1,4 +1,5 @@
-"""Bytes both ways between two sockets without touching user space: os.splice through pooled pipes.
+"""Bytes both ways between two sockets: bulk without touching user space (os.splice through pooled pipes), a little
+by recv and send, which for less than a buffer is two calls and no pipe.
 
 A pipe is leased only while bytes are in it: fs.pipe-user-pages-soft (64 MiB for a plain user) would not hold a pipe
 for each of thousands of idle tunnels, and 1,934 MB per CPU second against 657 for recv/send is worth the pipe.
@@ -19,10 +20,13 @@ if TYPE_CHECKING:
 
 PIPE_SIZE = 1 << 20  # bytes; fewer wake-ups a MiB. Where the kernel refuses (soft limit reached), the default remains
 POOLED = 16  # empty pipes kept: 16 MiB of the soft limit when all were grown
+SMALL = 65536  # bytes one recv takes; a direction that fills it becomes bulk
+AGAIN_SMALL = 8192  # a bulk direction that moves less at once is no longer bulk
 TURN = 4 << 20  # bytes one direction may move before others have their turn
 _FLAGS = os.SPLICE_F_NONBLOCK | os.SPLICE_F_MOVE
 
 _pool: list[tuple[int, int]] = []
+_buffer = memoryview(bytearray(SMALL))  # one for all: what cannot be sent at once is copied out of it
 
 
 def _lease() -> tuple[int, int]:
@@ -47,14 +51,16 @@ def _release(pipe: tuple[int, int], *, empty: bool) -> None:
 class _Direction:
     """One way. `run` moves what it can; it is called whenever either socket may be ready."""
 
-    __slots__ = ("count", "ended", "held", "pipe", "relay", "source", "target")
+    __slots__ = ("bulk", "count", "ended", "held", "kept", "pipe", "relay", "source", "target")
 
     def __init__(
         self, relay: Relay, source: socket.socket, target: socket.socket, count: Callable[[int], None]
     ) -> None:
         self.relay = relay
-        self.source = source.fileno()
+        self.source = source
         self.target = target
+        self.bulk = False
+        self.kept = b""  # read by recv and not yet sent
         self.count = count
         self.pipe: tuple[int, int] | None = None
         self.held = 0
@@ -75,13 +81,46 @@ class _Direction:
         """True when the turn is used up while there may be more."""
         left = TURN
         while left > 0:
-            if not self.held and not self._fill():
-                return False
-            moved = self._drain()
+            moved = self._splice() if self.bulk or self.held else self._small()
             if not moved:
                 return False
             left -= moved
         return True
+
+    def _small(self) -> int:
+        """Bytes moved by recv and send; 0 when one of them has to wait, or at the end."""
+        if self.kept:
+            return self._send(memoryview(self.kept))
+        allowed = self.relay.account.allowance(SMALL)
+        if not allowed:
+            self.relay.close("quota")
+            return 0
+        try:
+            got = self.source.recv_into(_buffer, allowed)
+        except BlockingIOError:
+            return 0
+        if not got:
+            self._end()
+            return 0
+        self.relay.used = self.relay.loop.now
+        self.count(got)
+        self.bulk = got == SMALL
+        return self._send(_buffer[:got])
+
+    def _send(self, data: memoryview) -> int:
+        try:
+            sent = self.target.send(data)
+        except BlockingIOError:
+            sent = 0
+        self.kept = bytes(data[sent:])
+        return sent if not self.kept else 0
+
+    def _splice(self) -> int:
+        if self.kept:
+            return self._send(memoryview(self.kept))
+        if not self.held and not self._fill():
+            return 0
+        return self._drain()
 
     def _fill(self) -> bool:
         allowed = self.relay.account.allowance(PIPE_SIZE)
@@ -91,7 +130,7 @@ class _Direction:
         if self.pipe is None:
             self.pipe = _lease()
         try:
-            self.held = os.splice(self.source, self.pipe[1], allowed, flags=_FLAGS)
+            self.held = os.splice(self.source.fileno(), self.pipe[1], allowed, flags=_FLAGS)
         except BlockingIOError:
             self.unlease()
             return False
@@ -100,6 +139,7 @@ class _Direction:
             return False
         self.relay.used = self.relay.loop.now
         self.count(self.held)
+        self.bulk = self.held >= AGAIN_SMALL
         return True
 
     def _drain(self) -> int:
@@ -110,14 +150,18 @@ class _Direction:
         except BlockingIOError:
             return 0
         self.held -= moved
+        if not self.held and not self.bulk:
+            self.unlease()
         return moved
 
     def _end(self) -> None:
         """End of file: pass the FIN on and keep the other direction open."""
         self.ended = True
         self.unlease()
-        self.target.shutdown(socket.SHUT_WR)
-        self.relay.half_closed()
+        if self.relay.up.ended and self.relay.down.ended:
+            self.relay.close("")
+        else:
+            self.target.shutdown(socket.SHUT_WR)
 
     def unlease(self) -> None:
         if self.pipe is not None:
@@ -158,10 +202,6 @@ class Relay:
         self.loop.readers[upstream] = self.loop.writers[client] = self.down.run
         self.loop.soon(self.up.run)
         self.loop.soon(self.down.run)
-
-    def half_closed(self) -> None:
-        if self.up.ended and self.down.ended:
-            self.close("")
 
     def close(self, reason: str) -> None:
         if self.closed:

@@ -11,7 +11,7 @@ import queue
 import socket
 import threading
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -20,9 +20,13 @@ if TYPE_CHECKING:
 
     Lookup = Callable[[str], Sequence[str]]
 
+Entry = TypeVar("Entry")
+
 THREADS = 4  # lookups at once in one job: a slow name server must not stop the others
 MAX_WAITING = 256  # lookups in the queue; beyond it they fail
 MAX_ADDRESSES = 16  # of one answer that are looked at
+REMEMBER = 5.0  # seconds an answer is used again: a burst of connections to one name is one lookup
+MAX_REMEMBERED = 1024  # names
 
 
 def system_lookup(name: str) -> list[str]:
@@ -41,12 +45,17 @@ class Resolver:
         self._finished: deque[_Answer] = deque()
         self._threads: list[threading.Thread] = []
         self._waiting = 0
+        self._known: dict[str, tuple[float, list[str]]] = {}
+        self._own: dict[str, tuple[float, bool]] = {}
         self._event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         loop.watch(self._event)
         loop.readers[self._event] = self._collect
 
     async def addresses(self, name: str, deadline: float) -> list[str]:
         """The addresses, empty where the name does not resolve. Raises TimeoutError."""
+        known = self._known.get(name)
+        if known is not None and known[0] > self._loop.now:
+            return known[1]
         if self._waiting >= MAX_WAITING:
             raise TimeoutError
         answer = _Answer(self._loop.current_waker())
@@ -59,7 +68,18 @@ class Resolver:
         finally:
             self._waiting -= 1
             answer.wake = None
-        return answer.addresses[:MAX_ADDRESSES]
+        found = answer.addresses[:MAX_ADDRESSES]
+        if found:
+            _remember(self._known, name, (self._loop.now + REMEMBER, found))
+        return found
+
+    def own(self, address: str, judge: Callable[[str], bool]) -> bool:
+        """Whether an address is the host's own, as `judge` says, asked once in a while."""
+        known = self._own.get(address)
+        if known is None or known[0] <= self._loop.now:
+            known = (self._loop.now + REMEMBER, judge(address))
+            _remember(self._own, address, known)
+        return known[1]
 
     def _start_thread(self) -> None:
         if len(self._threads) < THREADS:
@@ -95,6 +115,12 @@ class Resolver:
         self._loop.forget(self._event)
         if not any(thread.is_alive() for thread in self._threads):
             os.close(self._event)
+
+
+def _remember(table: dict[str, Entry], key: str, value: Entry) -> None:
+    if len(table) >= MAX_REMEMBERED:
+        table.clear()
+    table[key] = value
 
 
 class _Answer:
