@@ -68,11 +68,9 @@ def compare(new: int, old: int) -> str:
 
 
 def begins_with(new: int, old: int, size: int) -> bool:
-    """Whether the first `size` bytes of both are the same."""
+    """Whether the first `size` bytes of both are the same. Where both are holes nothing is read."""
     offset = 0
-    while offset < size:
-        if _hole_until(new, offset, size) == size == _hole_until(old, offset, size):
-            return True  # both are holes from here on: gigabytes of an append-only placeholder
+    while (offset := min(_data_from(new, offset, size), _data_from(old, offset, size))) < size:
         length = min(_CHUNK, size - offset)
         left, right = os.pread(new, length, offset), os.pread(old, length, offset)
         if left != right or not left:
@@ -81,10 +79,10 @@ def begins_with(new: int, old: int, size: int) -> bool:
     return True
 
 
-def _hole_until(fd: int, offset: int, size: int) -> int:
-    """`size` if everything from `offset` to there is a hole, else `offset`."""
+def _data_from(fd: int, offset: int, size: int) -> int:
+    """Where the first byte at or after `offset` is that is not in a hole; `size` if there is none before."""
     try:
-        return size if os.lseek(fd, offset, os.SEEK_DATA) >= size else offset
+        return min(os.lseek(fd, offset, os.SEEK_DATA), size)
     except OSError:  # ENXIO: no data up to the end of the file
         return size
 
@@ -92,8 +90,10 @@ def _hole_until(fd: int, offset: int, size: int) -> int:
 def partly_written(new: int, old: int) -> bool:
     """Whether something of the placeholder `old` survives in `new`: then `new` is not what the job meant to write."""
     size = min(os.fstat(new).st_size, os.fstat(old).st_size)
+    if size == 0:
+        return False
     if os.fstat(old).st_size > _PATTERNED:
         return os.lseek(new, 0, os.SEEK_HOLE) < size
     left, right = os.pread(new, size, 0), os.pread(old, size, 0)
     width = min(_WORD, size)
-    return any(left[at : at + width] == right[at : at + width] for at in range(0, size - width + 1, width or 1))
+    return any(left[at : at + width] == right[at : at + width] for at in range(0, size - width + 1, width))

@@ -1,9 +1,9 @@
 """Each change against the grants: what may be committed, and what is discarded and why. Pure. [L]
 
 What is judged is the effect. A new or rewritten file needs file.write; a file whose old content is an unchanged
-beginning needs file.write or file.append (of a new file that is true of nothing); a removal needs file.delete; a
-directory needs path.write, or to be the missing parent of a granted file. Symbolic links and their like are never
-granted.
+beginning needs file.write or file.append (of a new file the old content is nothing, so append may make one, unless a
+rule denies writing it); a removal needs file.delete; a directory needs path.write, or to be the missing parent of a
+granted file. Symbolic links and their like are never granted.
 """
 
 from __future__ import annotations
@@ -104,6 +104,8 @@ def _one(change: Change, permissions: Permissions, now: float | None) -> Judged:
     for name, decision in decisions:
         if decision.allowed:
             return _sized(change, name, decision, permissions)
+        if change.kind == CREATED and decision.deciders:
+            break  # a name that a rule denies for writing is not made by appending to nothing
     return Judged(change, operation, decisions[0][1].deciders, decisions[0][1].reason, accepted=False)
 
 
@@ -186,9 +188,14 @@ def _implied(item: Judged, inside: Judged | None, permissions: Permissions) -> J
 
 
 def _below_refused(item: Judged, made: dict[str, Judged]) -> Judged:
-    parent = made.get(_parent(item.change.path))
-    if item.accepted and item.change.kind in {CREATED, MKDIR} and parent is not None and not parent.accepted:
-        return item.refused(f"its directory {parent.change.path} was refused: {parent.reason}")
+    if not item.accepted or item.change.kind not in {CREATED, MKDIR}:
+        return item
+    path = _parent(item.change.path)
+    while path:
+        above = made.get(path)
+        if above is not None and not above.accepted:
+            return item.refused(f"its directory {above.change.path} was refused: {above.reason}")
+        path = _parent(path)
     return item
 
 

@@ -9,6 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from launcher.capability import Grant, Limits, Permissions, Scope
@@ -25,9 +26,23 @@ from launcher.kernel import libc
 from launcher.kernel.abi import CLONE_NEWNS, CLONE_NEWUSER, MNT_DETACH, MS_PRIVATE, MS_REC, PR_SET_DUMPABLE
 from tests.kernel.filtered import in_child
 
+Entries = list[dict[str, Any]]
 NOBODY = 65534
 USERS = [0, NOBODY] if os.geteuid() == 0 else [os.geteuid()]
-__all__ = ["NOBODY", "USERS", "Stage", "allow", "json", "recover", "room", "staged"]
+__all__ = [
+    "NOBODY",
+    "USERS",
+    "Entries",
+    "Room",
+    "Stage",
+    "allow",
+    "json",
+    "outcomes",
+    "recover",
+    "room",
+    "staged",
+    "write",
+]
 
 
 def allow(host: str, *rules: str, limits: Limits | None = None, **constraints: Any) -> Permissions:
@@ -136,3 +151,46 @@ class Stage:
 def staged(base: str, uid: int, body: Callable[[Stage], Any]) -> Any:
     """What `body` returns, run in the child as `uid`."""
     return in_child(lambda: body(Stage(base)), uid=uid)
+
+
+class Room:
+    def __init__(self, base: str, uid: int) -> None:
+        self.base, self.uid = base, uid
+        self.host = Path(base) / "host"
+
+    def put(self, name: str, text: str = "", mode: int = 0o644) -> Path:
+        path = self.host / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        path.chmod(mode)
+        while path != self.host:
+            os.chown(path, self.uid, self.uid)
+            path = path.parent
+        return self.host / name
+
+    def run(self, rules: list[str], job: Callable[[], object], **options: Any) -> Entries:
+        limits = options.pop("limits", None)
+        constraints = options.pop("constraints", {})
+        allowed = allow(str(self.host), *rules, limits=limits, **constraints)
+        found: Entries = staged(self.base, self.uid, lambda stage: stage.run(allowed, job, **options))
+        assert not [name for name in self.names() if ".mlsandbox-" in name], "a temporary file was left"
+        assert os.listdir(f"{self.base}/state") == []
+        return found
+
+    def do(self, body: Callable[[Stage], Any]) -> Any:
+        return staged(self.base, self.uid, body)
+
+    def names(self) -> list[str]:
+        return sorted(str(path.relative_to(self.host)) for path in self.host.rglob("*"))
+
+    def read(self, name: str) -> str:
+        return (self.host / name).read_text()
+
+
+def outcomes(entries: Entries) -> dict[str, str]:
+    return {f"{entry['change']} {entry['path'].partition('/host/')[2]}": entry["outcome"] for entry in entries}
+
+
+def write(path: str, text: str, mode: str = "w") -> None:
+    with open(path, mode) as file:
+        file.write(text)

@@ -27,7 +27,7 @@ from tests.enforce.staging.stage import allow, json
 
 CRASHES = int(os.environ.get("MLSANDBOX_CRASHES", "100"))
 SEED = int(os.environ.get("MLSANDBOX_SEED", str(random.SystemRandom().getrandbits(32))))
-assert json  # recovery imports it; it must be loaded before a child changes its ids
+PRELOADED = (json,)  # recovery imports it
 
 OLD: dict[str, str | None] = {f"m{n}": f"old {n} " * 400 * n for n in range(1, 6)}
 OLD |= {"log": "line\n" * 50, "r1": "gone", "r2": "gone", "d/x": "1", "d/y/z": "2", "keep": "k"}

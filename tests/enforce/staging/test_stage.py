@@ -5,66 +5,21 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from launcher.capability import Limits
-from tests.enforce.staging.stage import USERS, Stage, allow, room, staged
+from tests.enforce.staging.stage import USERS, Room, Stage, allow, outcomes, room, write
 
 pytestmark = pytest.mark.kernel
-Entries = list[dict[str, Any]]
-
-
-class Room:
-    def __init__(self, base: str, uid: int) -> None:
-        self.base, self.uid = base, uid
-        self.host = Path(base) / "host"
-
-    def put(self, name: str, text: str = "", mode: int = 0o644) -> Path:
-        path = self.host / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-        path.chmod(mode)
-        while path != self.host:
-            os.chown(path, self.uid, self.uid)
-            path = path.parent
-        return self.host / name
-
-    def run(self, rules: list[str], job: Callable[[], object], **options: Any) -> Entries:
-        limits = options.pop("limits", None)
-        constraints = options.pop("constraints", {})
-        allowed = allow(str(self.host), *rules, limits=limits, **constraints)
-        found: Entries = staged(self.base, self.uid, lambda stage: stage.run(allowed, job, **options))
-        assert not [name for name in self.names() if ".mlsandbox-" in name], "a temporary file was left"
-        assert os.listdir(f"{self.base}/state") == []
-        return found
-
-    def do(self, body: Callable[[Stage], Any]) -> Any:
-        return staged(self.base, self.uid, body)
-
-    def names(self) -> list[str]:
-        return sorted(str(path.relative_to(self.host)) for path in self.host.rglob("*"))
-
-    def read(self, name: str) -> str:
-        return (self.host / name).read_text()
 
 
 @pytest.fixture(params=USERS, ids=[f"uid{uid}" for uid in USERS])
 def place(request: pytest.FixtureRequest) -> Iterator[Room]:
     with room(request.param) as base:
         yield Room(base, request.param)
-
-
-def outcomes(entries: Entries) -> dict[str, str]:
-    return {f"{entry['change']} {entry['path'].partition('/host/')[2]}": entry["outcome"] for entry in entries}
-
-
-def write(path: str, text: str, mode: str = "w") -> None:
-    with open(path, mode) as file:
-        file.write(text)
 
 
 def test_what_is_granted_is_committed_and_the_rest_is_discarded(place: Room) -> None:
