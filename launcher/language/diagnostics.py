@@ -52,7 +52,7 @@ class Diagnostic:
             "column": column,
             "hint": self.hint,
             "code": self.code,
-            "text": source.line(line)[:MAX_SHOWN_LINE],
+            "text": self.render(source),
         }
 
 
