@@ -16,6 +16,7 @@ from launcher.language.diagnostics import Diagnostic, Findings, SourceError
 from launcher.language.generate import generate
 from launcher.language.parser import parse
 from launcher.language.source import Source
+from launcher.language.uses import uses
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -154,17 +155,19 @@ _PENDING = Unit("", "", compile("", "", "exec"), (), {})
 
 
 def declarations(data: bytes, name: str) -> dict[str, Any]:
-    """What the reader of untrusted source reports: `needs`, `imports` and `diagnostics`, as plain JSON values.
+    """What the reader of untrusted source reports: `needs`, `uses`, `imports`, `diagnostics`, as plain JSON values.
 
     User modules are not followed: `imports` names what the caller may add.
     """
     findings: list[dict[str, object]] = []
     needs: list[dict[str, Any]] = []
     imports: list[str] = []
+    used: list[dict[str, Any]] = []
     try:
         source = Source.from_bytes(data, name)
         tree = parse(source)
         imports = [".".join(node.path) for node in tree.body if isinstance(node, ast.Import)]
+        used = uses(tree, source)
         found = Findings(source)
         needs = declare.needs(tree, source, found)
         found.raise_any()
@@ -172,7 +175,6 @@ def declarations(data: bytes, name: str) -> dict[str, Any]:
     except SourceError as error:
         findings = [diagnostic.to_data(error.source) for diagnostic in error.diagnostics]
     except RecursionError:
-        findings = [
-            {"message": "the program is nested too deeply", "line": 1, "column": 1, "hint": "", "code": "syntax"}
-        ]
-    return {"needs": needs, "imports": imports, "diagnostics": findings}
+        deep = Diagnostic("the program is nested too deeply", 0, 0, hint="move inner parts into functions")
+        findings = [deep.to_data(Source("", name))]
+    return {"needs": needs, "uses": used, "imports": imports, "diagnostics": findings}

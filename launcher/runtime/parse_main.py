@@ -1,6 +1,7 @@
 """The reader of untrusted source, started in an empty sandbox: source on descriptor 3, one JSON object on stdout.
 
-    {"needs": [...], "imports": ["math", ...], "diagnostics": [{"message", "line", "column", "hint", "code", "text"}]}
+    {"needs": [...], "imports": ["math", ...], "uses": [{"type", "operation", "resource", "line", "column"}],
+     "diagnostics": [{"message", "line", "column", "hint", "code", "text"}]}
 
 The launcher trusts nothing of it but its shape: a program that took this process over could only declare other needs
 than it has, which are held against the grants all the same.

@@ -56,7 +56,7 @@ def test_any_bytes(data: bytes) -> None:
         compile_program(data, "f.ml")
     except SourceError as error:
         assert error.render()
-    assert set(declarations(data, "f.ml")) == {"needs", "imports", "diagnostics"}
+    assert set(declarations(data, "f.ml")) == {"needs", "uses", "imports", "diagnostics"}
 
 
 def mutated(source: str, dice: random.Random) -> str:
