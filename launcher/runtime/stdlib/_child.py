@@ -34,11 +34,12 @@ def run(file: str, words: list[str], cwd: str, env: dict[str, str], given: Any, 
         words, executable=file, cwd=cwd, env=env, stdin=DEVNULL if data is None else PIPE, stdout=PIPE, stderr=PIPE,
         process_group=0,
     )  # fmt: skip
+    timed_out = True  # also when an error ends the wait
     try:
         with Ignored():
             streams, timed_out = _communicate(child, data, limit)
     finally:
-        _end(child)
+        _end(child, group=timed_out)
     code = child.returncode
     return {
         "code": code if code >= 0 else 128 - code,
@@ -104,16 +105,19 @@ def _feed(key: SelectorKey) -> tuple[memoryview, bool]:
     return rest, not rest
 
 
-def _end(child: Popen[bytes]) -> None:
-    """Kills what is left of the child's group, and reaps the child."""
+def _end(child: Popen[bytes], *, group: bool) -> None:
+    """Kills what is left of the child's group, also when the child itself has ended before, and reaps the child.
+
+    The group's number is not used again while it has members, so none but the child's own are hit.
+    """
     from signal import SIGKILL
 
-    if child.poll() is None:
+    if group:
         try:
             os.killpg(child.pid, SIGKILL)
         except ProcessLookupError:
             pass
-        child.wait()
+    child.wait()
     for stream in (child.stdin, child.stdout, child.stderr):
         if stream is not None:
             stream.close()
