@@ -72,7 +72,7 @@ class Origin:
     def __init__(self, mib: int) -> None:
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
         self.port = self.listener.getsockname()[1]
-        self.file = tempfile.TemporaryFile()
+        self.file = tempfile.TemporaryFile()  # noqa: SIM115  open as long as the origin
         self.file.truncate(16 * MIB)
         self.mib = mib
         self.held: list[socket.socket] = []
@@ -200,7 +200,7 @@ def ours(origin: Origin, _folder: str) -> Iterator[tuple[int, int]]:
 def squid(_origin: Origin, folder: str) -> Iterator[tuple[int, int]]:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    os.chmod(folder, 0o777)  # noqa: S103  squid changes to its own user
+    os.chmod(folder, 0o777)  # squid changes to its own user
     configuration = os.path.join(folder, "squid.conf")
     with open(configuration, "w") as file:
         file.write(SQUID.format(port=port, folder=folder))
