@@ -194,11 +194,11 @@ class Preparer:
             os.close(lower)
 
     def _dress(self, fd: int, directory: int, name: str, found: os.stat_result) -> None:
-        mine = os.fstat(fd)
-        if (mine.st_uid, mine.st_gid) != (found.st_uid, found.st_gid):
-            _keep_owner(fd, directory, name, found)
         os.fchmod(fd, stat.S_IMODE(found.st_mode) & 0o1777)
         _keep_xattrs(fd, directory, name)
+        mine = os.fstat(fd)
+        if (mine.st_uid, mine.st_gid) != (found.st_uid, found.st_gid):
+            _keep_owner(fd, directory, name, found)  # last: afterwards the file is not ours to change
 
     # --- removals ---------------------------------------------------------------------------------------------------
 
@@ -239,20 +239,30 @@ def _size_limits(item: Judged) -> list[float]:
 
 
 def _keep_owner(fd: int, directory: int, name: str, found: os.stat_result) -> None:
-    """Gives the new file the old one's owner, if the user may write to the old one; only root can.
-
-    A root launcher works with the user's fsuid, without the capability to change owners, and takes it for this call.
-    """
+    """Gives the new file the old one's owner, if the user may write to the old one; only a root launcher can."""
     try:
         os.close(os.open(name, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory))
-        before = libc.setfsuid(0) if os.geteuid() == 0 else -1
-        try:
-            os.fchown(fd, found.st_uid, found.st_gid)
-        finally:
-            if before >= 0:
-                libc.setfsuid(before)
+        _with_roots_rights(lambda: os.fchown(fd, found.st_uid, found.st_gid))
     except PermissionError:
         raise RefusedStepError(f"it belongs to uid {found.st_uid}, gid {found.st_gid}, which cannot be kept") from None
+
+
+def _with_roots_rights(action: Callable[[], None]) -> None:
+    """A root launcher commits with the user's fsuid or effective uid, and so without the capability to change owners:
+    it takes it back for this one call, on a descriptor of its own file.
+    """
+    real, effective, saved = os.getresuid()
+    if effective != 0 and 0 not in (real, saved):
+        action()
+        return
+    before = libc.setfsuid(0) if effective == 0 else 0
+    os.seteuid(0)
+    try:
+        action()
+    finally:
+        os.seteuid(effective)
+        if effective == 0:
+            libc.setfsuid(before)
 
 
 def _keep_xattrs(fd: int, directory: int, name: str) -> None:
