@@ -114,6 +114,10 @@ def run_grant(arguments: Arguments) -> int:
     kind, name = _subject(arguments)
     admin.grant(locations, arguments.policy, kind, name, by=by)
     _record(locations, "policy.granted", arguments.policy, {"kind": kind, "name": name}, by)
+    held_back = admin.exclusions(locations, arguments.policy, os_user.named(name)) if kind == "user" else []
+    if held_back:
+        said = ", ".join(held_back)
+        show(f"{name} still does not hold it: it is revoked from {said}", sys.stderr)
     return _done(arguments, f"{arguments.policy} is granted to {kind} {name}", {"policy": arguments.policy, kind: name})
 
 

@@ -10,16 +10,14 @@ import os
 import sys
 
 import launcher
-from launcher.enforce.namespace.operations import Bind
+from launcher.enforce.namespace.operations import Bind, Tree
 from launcher.enforce.namespace.spec import Rule
-from launcher.enforce.namespace.trees import clone_for
 from launcher.kernel import landlock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from launcher.enforce.job import Job
     from launcher.enforce.namespace.operations import Operation
-    from launcher.enforce.namespace.spec import Identity
 
 _HOME = "/opt/mlsandbox"
 LIBRARY = f"{_HOME}/lib"
@@ -51,17 +49,17 @@ class Interpreter:
         return [self.path, "-I", "-S", "-c", code]
 
 
-def for_job(identity: Identity, *, as_root: bool) -> Interpreter:
-    """The interpreter of this very process, for a sandbox of `identity`. Raises EnforcementError."""
+def for_job(*, as_root: bool) -> Interpreter:
+    """The interpreter of this very process, for a sandbox started by root or not."""
     package = os.path.dirname(os.path.realpath(launcher.__file__))
-    mounts = [_directory(identity, package, f"{LIBRARY}/launcher", _READ_ONLY, as_root=as_root)]
+    mounts = [_directory(package, f"{LIBRARY}/launcher", _READ_ONLY, as_root=as_root)]
     executable = os.path.realpath(sys.executable)
     if executable.startswith("/usr/"):
         return Interpreter(executable, (executable,), tuple(mounts))
     prefix = os.path.realpath(sys.base_prefix)
-    mounts.append(_directory(identity, prefix, _PYTHON, _RUNNABLE, as_root=as_root))
+    mounts.append(_directory(prefix, _PYTHON, _RUNNABLE, as_root=as_root))
     return Interpreter(f"{_PYTHON}/bin/{os.path.basename(executable)}", (), tuple(mounts))
 
 
-def _directory(identity: Identity, source: str, target: str, options: tuple[str, ...], *, as_root: bool) -> Operation:
-    return clone_for(identity, source, target, options) if as_root else Bind(source, target, options)
+def _directory(source: str, target: str, options: tuple[str, ...], *, as_root: bool) -> Operation:
+    return Tree(source, target, options) if as_root else Bind(source, target, options)

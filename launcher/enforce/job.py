@@ -17,12 +17,13 @@ class Job:
     `stdio` are the caller's descriptors 0, 1, 2; `terminal` gives the job a pty of its own instead of pipes.
     `passed` are (descriptor, number in the job). `mounts`, `programs` and `rules` are what the launcher itself needs
     in the view (the ML runtime's interpreter and library). `exec_once`: nothing may be executed after the image itself.
+    `mapped`: sources that belong to root are shown as the job's own (root's own jobs run with an id of the range).
     `writer` are the ids that staged writes reach the host with; None for the launcher's own.
     """
 
     __slots__ = (
-        "arguments", "environment", "exec_once", "id", "identity", "mounts", "passed", "path", "programs", "rules",
-        "stdio", "switch_ids", "terminal", "writer",
+        "arguments", "environment", "exec_once", "id", "identity", "mapped", "mounts", "passed", "path", "programs",
+        "rules", "stdio", "switch_ids", "terminal", "writer",
     )  # fmt: skip
 
     def __init__(self, job: str, identity: Identity, path: str, arguments: Sequence[str]) -> None:
@@ -39,4 +40,5 @@ class Job:
         self.programs: tuple[str, ...] = ()
         self.rules: tuple[Rule, ...] = ()
         self.exec_once = False
+        self.mapped = False
         self.writer: Identity | None = None

@@ -27,9 +27,13 @@ class Usage:
 
 
 class Result:
-    """One run. `ended_by` is the stable word of design section 11: job, wall, memory, policy, launcher."""
+    """One run. `ended_by` is the stable word of design section 11: job, wall, memory, policy, launcher.
+
+    `audit` says why not all of the run is in the audit log; "" where all of it is.
+    """
 
     __slots__ = (
+        "audit",
         "committed",
         "denials",
         "ended_by",
@@ -49,6 +53,7 @@ class Result:
         self.profile = profile
         self.exit_code = EXIT_LAUNCHER
         self.signal: int | None = None
+        self.audit = ""
         self.ended_by = "launcher"
         self.limit: str | None = None
         self.usage = Usage()

@@ -98,7 +98,7 @@ class Reader:
         from launcher.enforce.namespace.backend import Prepared, run
         from launcher.enforce.result import Result
 
-        python = interpreter.for_job(self._identity, as_root=self._switch)
+        python = interpreter.for_job(as_root=self._switch)
         job = Job(f"reader-{os.getpid()}", self._identity, python.path, [*python.arguments(module), name])
         job.switch_ids = self._switch
         python.fill(job)

@@ -14,9 +14,10 @@ from launcher.audit.log import AuditLog
 from launcher.enforce.job import Job
 from launcher.enforce.namespace.backend import Prepared, run
 from launcher.enforce.result import Result
-from launcher.errors import NotFoundError, RefusedError, SandboxError
+from launcher.errors import AuditError, NotFoundError, RefusedError, SandboxError
 from launcher.service.deciding import Asked, Decided
 from launcher.service.environment import job_environment
+from launcher.service.leftovers import sweep
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class Launch:
         self._log = AuditLog(asked.locations, asked.snapshot.config)
         self._ml: MlProgram | None = None
         try:
+            sweep(asked.locations, self._log)
             self.decided = Decided(asked)
             self.job = self._job()
             self.prepared = Prepared(self.decided.profile.data, self.job, asked.locations.cache)
@@ -53,6 +55,7 @@ class Launch:
         job = Job(self.id, asked.identity, "", request.command)
         job.switch_ids = os.geteuid() == 0
         # root's own jobs run with an id of the range, and what they were granted to write is written as root
+        job.mapped = job.switch_ids and asked.acting.user.uid == 0
         job.writer = asked.identity if job.switch_ids and asked.acting.user.uid != 0 else None
         job.stdio = request.stdio
         job.terminal = request.terminal
@@ -132,7 +135,13 @@ class Launch:
     def _record_refusal(self, asked: Asked, error: SandboxError) -> None:
         detail: dict[str, object] = {"reason": str(error)[:4000], "argv": list(self._shown(asked))}
         refused = event("launch", "policy", DENIED, resource=self._name(asked), detail=detail)
-        self._log.append([{**refused, **self._who(asked)}])
+        try:
+            self._log.append([{**refused, **self._who(asked)}])
+            failure = self._log.failure
+        except AuditError as raised:  # nothing ran; what was refused, and its status, is what the caller must hear
+            failure = raised
+        if failure and failure.message != error.message:
+            error.hint = f"{error.hint}\nthis refusal is not in the audit log: {failure.message}".lstrip()
 
     def _record_end(self, result: Result) -> None:
         detail: dict[str, object] = {
@@ -148,8 +157,13 @@ class Launch:
         if result.limit:
             events.append({**self._limit_event(result.limit), **who})
         events.append({**event("job.ended", "service", detail=detail, resource=self._name()), **who})
-        self._log.append(events, sync=False)
-        self._log.close()
+        try:
+            self._log.append(events, sync=False)
+            self._log.close()
+        except AuditError as failure:  # the job has run, and its end is the caller's
+            result.audit = failure.message
+        if self._log.failure:
+            result.audit = self._log.failure.message
 
     def _limit_event(self, limit: str) -> dict[str, object]:
         value = self.decided.profile.data["limits"][limit]

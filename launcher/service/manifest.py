@@ -14,10 +14,6 @@ from launcher.policy.document import load
 from launcher.policy.notation import Rules
 from launcher.service.declarations import Declared
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from launcher.policy.document import Node
-
 _LARGEST = 64 << 10
 _KEYS = ("name", "description", "needs", "wants")
 
@@ -35,16 +31,11 @@ def read_manifest(path: str) -> Declared | None:
     if len(data) > _LARGEST:
         raise DocumentError(f"the manifest is larger than {_LARGEST} bytes", place=path)
     members = reading.mapping(load(data, path), "the manifest", _KEYS)
-    if "wants" in members:  # checked like needs, and never a reason to refuse
-        _rules(members["wants"])
+    if "wants" in members:  # what would be nice to have, best first: well-formed, and never a reason to refuse
+        for tier in reading.items(members["wants"], "wants"):
+            reading.text(reading.mapping(tier, "a tier of wants").get("tier", tier), "the tier's name")
     if "needs" not in members:
         return None
-    return Declared(_rules(members["needs"]).grants, [])
-
-
-def _rules(node: Node) -> Rules:
     rules = Rules("declared")
-    rules.capabilities(node)
-    if rules.denies:
-        raise DocumentError("a manifest declares what is needed; it denies nothing", place=str(rules.denies[0].place))
-    return rules
+    rules.needs(members["needs"])
+    return Declared(rules.grants, [])

@@ -32,7 +32,7 @@ class MlProgram:
 
     def fill(self, job: Job) -> None:
         """Makes `job` run the program. Raises EnforcementError."""
-        python = interpreter.for_job(job.identity, as_root=job.switch_ids)
+        python = interpreter.for_job(as_root=job.switch_ids)
         python.fill(job)
         job.arguments = tuple(python.arguments(_RUNTIME))
         job.exec_once = self._decided.profile.data["commands"]["mode"] == "none"

@@ -65,12 +65,12 @@ class Prepared:
         if profile["files"]["staged"]:
             from launcher.enforce.namespace.staged import StagedWrites
 
-            self.writes = StagedWrites(profile, self.scope, self.job.identity, switch=self.job.switch_ids)
+            self.writes = StagedWrites(profile, self.scope, self.job)
             self.writes.plan(plan)
         if profile["files"]["read"]:
             from launcher.enforce.namespace.plan.files import Reader
 
-            Reader(plan, profile, self.scope).plan()
+            Reader(plan, profile, self.scope, mapped=self.job.mapped).plan()
         view = [row["target"] for row in profile["view"]["mounts"]]
         plan_own_programs(plan, view, [area.directory for area in plan.staged])
         plan.operations += [Seal(path) for path in plan.sealed]
@@ -174,6 +174,7 @@ def run(prepared: Prepared, result: Result, before_start: Callable[[], None], jo
     cgroup = _make_cgroup(job.id, limits, profile)
     console = Console(job.stdio, terminal=job.terminal, max_output=limits["max_output"])
     try:
+        _acquire(prepared)
         supervisor = Supervisor(prepared.spec(console.theirs), console, cgroup, result)
         supervisor.run(limits, prepared.writes.prepare if prepared.writes else _no_scratch, before_start)
     except BaseException:
@@ -182,6 +183,15 @@ def run(prepared: Prepared, result: Result, before_start: Callable[[], None], jo
         raise
     if prepared.writes:
         prepared.writes.finish(result, journals, writer=job.writer)
+
+
+def _acquire(prepared: Prepared) -> None:
+    for operation in prepared.plan.operations:
+        try:
+            operation.acquire(prepared.job.identity)
+        except OSError as error:
+            hint = "the file system may have no id-mapped mounts: launch as an ordinary user, or see `mlsandbox doctor`"
+            raise EnforcementError("prepare", operation.describe(), error.errno or 0, hint=hint) from error
 
 
 def _no_scratch(_scratch: int) -> None:

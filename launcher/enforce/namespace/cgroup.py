@@ -7,6 +7,7 @@ fork happens between check and attach. Killing is by pid namespace, so nothing h
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 
 TYPE_CHECKING = False
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 ROOT = "/sys/fs/cgroup"
 PREFIX = "mlsandbox-"
 _PERIOD_US = 100_000
+_V1_CONTROLLERS = ("cpu", "cpuacct", "memory", "pids")
+_NO_SUBDIRECTORIES = 2
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 # limit of the profile -> v1 (controller, file, value) and v2 (controller, file, value)
 _V1_FILES = {
@@ -40,13 +44,18 @@ def controllers_needed(limits: dict[str, int | None]) -> set[str]:
 
 
 class Cgroup:
-    """The groups of one job. `paths` maps a controller to its directory; v2 has one directory for all."""
+    """The groups of one job. `paths` maps a controller to its directory; v2 has one directory for all.
 
-    __slots__ = ("paths", "version")
+    `held` are descriptors whose locks say that the launcher lives: a group is empty before its job is in it, and
+    another launch that removes leftovers must not take it for one.
+    """
 
-    def __init__(self, version: int, paths: dict[str, str]) -> None:
+    __slots__ = ("held", "paths", "version")
+
+    def __init__(self, version: int, paths: dict[str, str], held: list[int] | None = None) -> None:
         self.version = version
         self.paths = paths
+        self.held = held or []
 
     def directories(self) -> list[str]:
         return sorted(set(self.paths.values()))
@@ -64,6 +73,8 @@ class Cgroup:
             except OSError as error:
                 if error.errno not in {errno.EBUSY, errno.ENOENT}:
                     raise
+        while self.held:
+            os.close(self.held.pop())
 
     def out_of_memory(self) -> bool:
         """Whether the kernel killed a process of the job for its memory limit."""
@@ -161,19 +172,38 @@ def own_paths() -> dict[str, str]:
 def _create_v1(job: str, needed: set[str]) -> Cgroup | None:
     own = own_paths()
     made: dict[str, str] = {}
+    held: list[int] = []
     for controller in sorted(needed):
         if controller not in own:
-            Cgroup(1, made).remove()
+            Cgroup(1, made, held).remove()
             return None
         base = f"{ROOT}/{controller}{own[controller].rstrip('/')}"
         directory = f"{base}/{PREFIX}{job}"
         try:
-            os.mkdir(directory)
+            held.append(_make(directory))
         except (PermissionError, FileNotFoundError):
-            Cgroup(1, made).remove()
+            Cgroup(1, made, held).remove()
             return None
         made[controller] = directory
-    return Cgroup(1, made)
+    return Cgroup(1, made, held)
+
+
+def _make(directory: str) -> int:
+    """Makes a group and locks it; the descriptor that holds the lock. Raises OSError.
+
+    Mode 0700: whoever could open it could hold the lock. Between mkdir and flock another launch may take the group for
+    a leftover and remove it; then it is made again.
+    """
+    while True:
+        os.mkdir(directory, 0o700)
+        try:
+            fd = os.open(directory, _DIRECTORY)
+        except FileNotFoundError:
+            continue
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        if os.path.exists(directory):
+            return fd
+        os.close(fd)
 
 
 def _create_v2(job: str, needed: set[str]) -> Cgroup | None:
@@ -184,10 +214,10 @@ def _create_v2(job: str, needed: set[str]) -> Cgroup | None:
             if not needed <= _words(f"{base}/cgroup.subtree_control"):
                 write(f"{base}/cgroup.subtree_control", " ".join(f"+{name}" for name in sorted(needed)))
             directory = f"{base}/{PREFIX}{job}"
-            os.mkdir(directory)
+            held = _make(directory)
         except OSError:
             continue
-        return Cgroup(2, dict.fromkeys(needed, directory))
+        return Cgroup(2, dict.fromkeys(needed, directory), [held])
     return None
 
 
@@ -214,28 +244,39 @@ def _words(path: str) -> set[str]:
         return set()
 
 
-def leftovers() -> list[str]:
-    """Groups of jobs that have no processes any more, deepest first, below every place where we make them."""
+def remove_leftovers() -> list[str]:
+    """Removes the groups of launchers that are gone, everywhere where we make some; the names of those that went."""
+    return [group for base in sorted(_bases()) for group in _groups(base) if _removed(group)]
+
+
+def _bases() -> set[str]:
     own = own_paths()
-    bases = {
-        f"{ROOT}/{controller}{path.rstrip('/')}"
-        for controller, path in own.items()
-        if controller and "=" not in controller
-    }
+    bases = {f"{ROOT}/{name}{own[name].rstrip('/')}" for name in _V1_CONTROLLERS if name in own}
     bases.update(_v2_bases())
-    found = []
-    for base in sorted(bases):
-        try:
-            names = os.listdir(base)
-        except OSError:
-            continue
-        found += [f"{base}/{name}" for name in names if name.startswith(PREFIX) and _empty(f"{base}/{name}")]
-    return found
+    return bases
 
 
-def _empty(directory: str) -> bool:
+def _groups(base: str) -> list[str]:
+    """Our groups below `base`, whoever's. One stat where there are none: a kernfs directory has 2 + subdirectories."""
     try:
-        with open(f"{directory}/cgroup.procs", encoding="ascii") as file:
-            return not file.read(1)
+        if os.stat(base).st_nlink == _NO_SUBDIRECTORIES:
+            return []
+        return [f"{base}/{name}" for name in os.listdir(base) if name.startswith(PREFIX)]
+    except OSError:
+        return []
+
+
+def _removed(directory: str) -> bool:
+    """Removes a group that nobody holds and nothing runs in. False where it is in use, gone, or another user's."""
+    try:
+        fd = os.open(directory, _DIRECTORY)
     except OSError:
         return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.rmdir(directory)  # EBUSY where a process is in it
+    except OSError:
+        return False
+    finally:
+        os.close(fd)
+    return True

@@ -9,16 +9,20 @@ from __future__ import annotations
 import os
 import stat
 
+from launcher.enforce.namespace.trees import clone_mapped
 from launcher.errors import EnforcementError
 from launcher.kernel import libc, mount
-from launcher.kernel.abi import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS
+from launcher.kernel.abi import MNT_DETACH, RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from launcher.enforce.namespace.spec import Identity
+
 _BENEATH = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS
 _DIRECTORY_MODE = 0o755
+_SOURCE = "/.source"
 
 
 class View:
@@ -92,6 +96,9 @@ class Operation:
     def _fields(self) -> list[tuple[str, object]]:
         names: tuple[str, ...] = self.__slots__
         return [(name, getattr(self, name)) for name in names]
+
+    def acquire(self, identity: Identity) -> None:
+        """In the launcher, before the sandbox is cloned: what only the launcher can open. Raises OSError."""
 
     def execute(self, view: View) -> None:
         raise NotImplementedError
@@ -235,14 +242,38 @@ def bind_descriptor(view: View, source: int, bind: Bind) -> None:
         os.close(parent)
 
 
+class Tree(Operation):
+    """A whole directory, cloned and id-mapped by the launcher (root), for what the job's ids may not walk to."""
+
+    __slots__ = ("descriptor", "options", "source", "target")
+    verb = "tree"
+
+    def __init__(self, source: str, target: str, options: Sequence[str]) -> None:
+        self.source = source
+        self.target = target
+        self.options = tuple(options)
+        self.descriptor = -1
+
+    def _fields(self) -> list[tuple[str, object]]:
+        return [("source", self.source), ("target", self.target), ("options", self.options)]
+
+    def acquire(self, identity: Identity) -> None:
+        self.descriptor = clone_mapped(identity, self.source, self.options)
+
+    def execute(self, view: View) -> None:
+        parent, name = place(view, self.target, directory=True)
+        mount.attach(self.descriptor, parent, name)
+        os.close(parent)
+
+
 class BindMany(Operation):
     """Names below one host directory, each bound alone: what a pattern matched at launch.
 
     The directory is opened once and its identity compared; each name is opened below it, links refused.
-    `names` are (relative path, device, inode, type).
+    `names` are (relative path, device, inode, type). `mapped`: the launcher, root, clones the directory id-mapped.
     """
 
-    __slots__ = ("identity", "names", "options", "source", "target")
+    __slots__ = ("_tree", "identity", "mapped", "names", "options", "source", "target")
     verb = "bind-names"
 
     def __init__(
@@ -252,18 +283,42 @@ class BindMany(Operation):
         options: Sequence[str],
         identity: tuple[int, int, int],
         names: Sequence[tuple[str, int, int, int]],
+        *,
+        mapped: bool = False,
     ) -> None:
         self.source = source
         self.target = target
         self.options = tuple(options)
         self.identity = identity
         self.names = tuple(names)
+        self.mapped = mapped
+        self._tree = -1
 
     def describe(self) -> str:
         return f"bind {len(self.names)} names below {self.source} {','.join(self.options)}"
 
+    def _fields(self) -> list[tuple[str, object]]:
+        return [(name, value) for name, value in super()._fields() if name != "_tree"]
+
+    def acquire(self, identity: Identity) -> None:
+        if self.mapped:
+            self._tree = clone_mapped(identity, self.source, self.options)
+
     def execute(self, view: View) -> None:
-        top = libc.openat2(libc.HERE, self.source, os.O_PATH | os.O_DIRECTORY, 0, RESOLVE_NO_SYMLINKS)
+        if self._tree < 0:
+            self._bind_all(
+                view, libc.openat2(libc.HERE, self.source, os.O_PATH | os.O_DIRECTORY, 0, RESOLVE_NO_SYMLINKS)
+            )
+            return
+        # A mount can be cloned from only where it is attached (open_tree(2)): for the moment at a name of our own.
+        parent, name = place(view, _SOURCE, directory=True)
+        libc.move_mount(self._tree, parent, name)
+        os.close(parent)
+        self._bind_all(view, self._tree)
+        libc.umount2(f"/proc/self/fd/{view.root}{_SOURCE}", MNT_DETACH)
+        os.rmdir(_SOURCE.strip("/"), dir_fd=view.root)
+
+    def _bind_all(self, view: View, top: int) -> None:
         try:
             found = os.fstat(top)
             if (found.st_dev, found.st_ino, stat.S_IFMT(found.st_mode)) != self.identity:

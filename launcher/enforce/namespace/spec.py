@@ -54,8 +54,8 @@ class Spec:
 
     __slots__ = (
         "arguments", "check", "cwd", "environment", "exec_once", "filter", "hostname", "identity", "landlock_abi",
-        "loopback", "namespaces", "operations", "over", "passed", "path", "rlimits", "rules", "scratch", "staged", "stdio",
-        "switch_ids",
+        "loopback", "namespaces", "operations", "over", "passed", "path", "rlimits", "rules", "scratch", "staged",
+        "stdio", "switch_ids",
     )  # fmt: skip
 
     def __init__(self, **fields: object) -> None:

@@ -13,6 +13,7 @@ import time
 from launcher.enforce.namespace.fork import Effective
 from launcher.enforce.namespace.operations import Bind
 from launcher.enforce.namespace.spec import Rule, Staged
+from launcher.enforce.namespace.trees import clone_mapped
 from launcher.enforce.staging.areas import host_permissions, plan_areas
 from launcher.enforce.staging.baseline import Baseline
 from launcher.enforce.staging.changes import changes
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from launcher.capability.permissions import Permissions
     from launcher.capability.scope import Scope
+    from launcher.enforce.job import Job
     from launcher.enforce.namespace.plan.mountplan import MountPlan
     from launcher.enforce.namespace.spec import Identity
     from launcher.enforce.result import Result
@@ -45,12 +47,23 @@ _UMASK = 0o022
 class StagedWrites:
     """The write grants of one profile. `areas` are where the job may write; nothing else of the host is writable."""
 
-    __slots__ = ("_baselines", "_identity", "_limits", "_scratch", "_switch", "areas", "permissions", "profile")
+    __slots__ = (
+        "_baselines",
+        "_identity",
+        "_limits",
+        "_mapped",
+        "_scratch",
+        "_switch",
+        "areas",
+        "permissions",
+        "profile",
+    )
 
-    def __init__(self, profile: dict[str, Any], scope: Scope, identity: Identity, *, switch: bool) -> None:
+    def __init__(self, profile: dict[str, Any], scope: Scope, job: Job) -> None:
         self.profile = profile
-        self._identity = identity
-        self._switch = switch
+        self._identity = job.identity
+        self._switch = job.switch_ids
+        self._mapped = job.mapped
         self._limits: dict[str, int | None] = profile["limits"]
         self.permissions: Permissions = host_permissions(profile["files"], profile["limits"], scope)
         self._baselines: dict[str, Baseline] = {}
@@ -86,7 +99,7 @@ class StagedWrites:
             self._baselines[area.name] = Baseline() if area.live_lower else self._snapshot(area, budget)
 
     def _snapshot(self, area: Area, budget: Budget) -> Baseline:
-        source = self._as_user(lambda: _open_host(area.directory))
+        source = self._source(area.directory)
         target = _open_inside(self._scratch, f"{area.name}/lower")
         owner = (self._identity.uid, self._identity.gid)
         effective = Effective(self._identity) if self._switch else None
@@ -98,13 +111,17 @@ class StagedWrites:
             os.close(source)
             os.close(target)
 
-    def _as_user(self, action: Any) -> int:
+    def _source(self, directory: str) -> int:
+        """The host's directory, opened with the user's rights: by his ids, or as root's shown as the job's."""
+        tree = clone_mapped(self._identity, directory, _BIND) if self._mapped else -1
         effective = Effective(self._identity) if self._switch else None
         try:
-            return int(action())
+            return _open_host(directory) if tree < 0 else _open_inside(tree, ".")
         finally:
             if effective:
                 effective.restore()
+            if tree >= 0:
+                os.close(tree)
 
     # -- after the job ------------------------------------------------------------------------------------------------
 
@@ -162,6 +179,7 @@ def _journal_directory(journals: str, writer: Identity | None) -> int:
     """A descriptor of the directory for the journals of this writer: his own, below one that he cannot walk to."""
     uid = writer.uid if writer else os.geteuid()
     path = f"{journals}/{uid}"
+    os.makedirs(journals, 0o700, exist_ok=True)
     os.makedirs(path, 0o700, exist_ok=True)
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     if writer and os.fstat(fd).st_uid != writer.uid:

@@ -11,7 +11,7 @@ import os
 import stat
 
 from launcher.capability.paths import PathPattern
-from launcher.enforce.namespace.operations import Bind, BindMany, Directory, Symlink
+from launcher.enforce.namespace.operations import Bind, BindMany, Directory, Symlink, Tree
 from launcher.enforce.namespace.spec import Rule
 from launcher.errors import RefusedError
 from launcher.kernel import landlock
@@ -46,10 +46,11 @@ class Want:
 class Reader:
     """Plans the read grants of one profile. `view` are the targets of the base view, already mounted."""
 
-    __slots__ = ("_denied", "_plan", "_seen", "_view", "_wants", "_workspace")
+    __slots__ = ("_denied", "_mapped", "_plan", "_seen", "_view", "_wants", "_workspace")
 
-    def __init__(self, plan: MountPlan, profile: dict[str, Any], scope: Scope) -> None:
+    def __init__(self, plan: MountPlan, profile: dict[str, Any], scope: Scope, *, mapped: bool) -> None:
         self._plan = plan
+        self._mapped = mapped
         self._workspace = profile["workspace"]
         # what a staged area shows is in its own lower
         self._view = [row["target"] for row in profile["view"]["mounts"]] + [area.directory for area in plan.staged]
@@ -98,7 +99,8 @@ class Reader:
             if want.whole and want.pattern.prefix == top:
                 operations |= want.operations
         found = os.lstat(top)
-        self._plan.operations.append(Bind(top, top, _OPTIONS, (found.st_dev, found.st_ino, stat.S_IFDIR)))
+        bind = Bind(top, top, _OPTIONS, (found.st_dev, found.st_ino, stat.S_IFDIR))
+        self._plan.operations.append(Tree(top, top, _OPTIONS) if self._mapped else bind)
         self._plan.rules.append(Rule(top, _rights(operations)))
         if _READ not in operations:
             rows = [path for path, _row, read in self._walk(top, wants) if read]
@@ -121,7 +123,7 @@ class Reader:
         self._plan.operations.append(Directory(top))
         if rows:
             identity = (found.st_dev, found.st_ino, stat.S_IFDIR)
-            self._plan.operations.append(BindMany(top, top, _OPTIONS, identity, rows))
+            self._plan.operations.append(BindMany(top, top, _OPTIONS, identity, rows, mapped=self._mapped))
         self._plan.operations += links
         if not hidden and readable:
             self._plan.rules.append(Rule(top, landlock.READ))

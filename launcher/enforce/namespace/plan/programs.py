@@ -41,7 +41,9 @@ class Programs:
     def __init__(self, commands: dict[str, Any]) -> None:
         self._commands = commands
         self.path: list[str] = commands["path"]
-        self._kinds = {kind: [_name_glob(text) for text in globs] for kind, globs in commands["interpreters"].items()}
+        self._kinds: dict[str, list[Callable[[str], bool]]] = {
+            kind: [_name_glob(text) for text in globs] for kind, globs in commands["interpreters"].items()
+        }
 
     def resolve(self, name: str) -> str:
         """The canonical file that `name` means on the trusted path, or ""."""
