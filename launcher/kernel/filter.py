@@ -28,9 +28,7 @@ def install(program: bytes, *, listener: bool = False) -> int:
     kept = bytearray(program)
     area = _Address.from_buffer(kept)
     # struct sock_fprog {unsigned short len; struct sock_filter *filter;}
-    prog = (len(program) // _SOCK_FILTER).to_bytes(8, "little") + _ctypes.addressof(area).to_bytes(
-        8, "little"
-    )
+    prog = (len(program) // _SOCK_FILTER).to_bytes(8, "little") + _ctypes.addressof(area).to_bytes(8, "little")
     flags = SECCOMP_FILTER_FLAG_NEW_LISTENER if listener else 0
     result = libc.syscall(NR["seccomp"], SECCOMP_SET_MODE_FILTER, flags, prog)
     if result < 0:

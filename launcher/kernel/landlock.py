@@ -75,9 +75,7 @@ class Ruleset:
         attr = b"".join(word.to_bytes(8, "little") for word in (handled(version), 0, scoped))
         size = 24 if version >= 6 else 8
         self._version = version
-        self._fd = _checked(
-            "landlock_create_ruleset", libc.syscall(NR["landlock_create_ruleset"], attr, size, 0)
-        )
+        self._fd = _checked("landlock_create_ruleset", libc.syscall(NR["landlock_create_ruleset"], attr, size, 0))
 
     def allow(self, fd: int, rights: int, subject: str = "") -> None:
         """Grants `rights` at and below what `fd` (O_PATH is enough) refers to."""
