@@ -61,15 +61,26 @@ def write_result(path: str, result: Result) -> None:
         finally:
             os.close(fd)
         os.rename(temporary, path)
-    except OSError as error:
-        raise ConfigurationError(f"cannot write the result to {path}: {error.strerror}") from error
+    except (OSError, ValueError) as error:
+        if not isinstance(error, FileExistsError | ValueError):  # what another made is not ours to remove
+            _discard(temporary)
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigurationError(f"cannot write the result to {path}: {reason}") from error
+
+
+def _discard(path: str) -> None:
+    try:
+        os.unlink(path)
+    except OSError:
+        return
 
 
 def _report(result: Result, *, as_json: bool) -> None:
     if as_json:
         sys.stderr.write(canonical_json(result.to_data()).decode("ascii") + "\n")
         return
-    if any((result.unenforced, result.denials, result.refused, result.committed, result.limit, result.refused_execs)):
+    told = (result.unenforced, result.denials, result.refused, result.committed, result.limit, result.refused_execs)
+    if any(told) or result.audit:
         from launcher.cli.report import report
 
         report(result)
