@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 class Job:
     """The program's name and arguments, the staged directories, and the secrets that were granted to it by name."""
 
-    __slots__ = ("_secrets", "arguments", "name", "packages", "staged")
+    __slots__ = ("_secrets", "arguments", "name", "packages", "staged", "state")
 
     def __init__(
         self,
@@ -26,6 +26,8 @@ class Job:
         self.staged = tuple(staged)
         # Where optional packages are (the interpreter is started without site-packages).
         self.packages = tuple(packages)
+        # What library modules keep for the life of the job, by module.
+        self.state: dict[str, Any] = {}
         self._secrets = dict(secrets or {})
 
     def secret(self, name: str) -> str | None:

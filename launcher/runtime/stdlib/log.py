@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 
+from launcher.runtime.context import current
 from launcher.runtime.library import Object
 from launcher.runtime.stdlib import _disk
 from launcher.runtime.stdlib._declare import module
@@ -12,6 +13,7 @@ from launcher.runtime.stdlib.file import extend_bytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any, ClassVar
 
 LEVELS = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40, "CRITICAL": 50}
@@ -104,7 +106,16 @@ def _pairs(data: Any) -> str:
     return ", ".join([f"{key}={value}" for key, value in data.items()]) if isinstance(data, dict) else str(data)
 
 
-_root = Logger("root")
+def _of_job(method: str) -> Callable[..., Any]:
+    """A method of the job's own logger: a second job in this process starts with a fresh one."""
+
+    def call(*arguments: Any) -> Any:
+        state = current().job.state
+        if "log" not in state:
+            state["log"] = Logger("root")
+        return getattr(state["log"], method)(*arguments)
+
+    return call
 
 
 def _create_logger(name: str) -> Logger:
@@ -117,16 +128,16 @@ MODULE = module(
     "log",
     "Lines with a level.",
     (
-        ("debug", _root.debug, _W, "debug(message[, data])"),
-        ("info", _root.info, _W, "info(message[, data])"),
-        ("warn", _root.warn, _W, "warn(message[, data])"),
-        ("error", _root.error, _W, "error(message[, data])"),
-        ("critical", _root.critical, _W, "critical(message[, data])"),
-        ("set_level", _root.set_level, _W, "set_level(name): debug, info, warn, error or critical"),
-        ("set_format", _root.set_format, _W, "set_format(name): text or json"),
-        ("set_timestamp", _root.set_timestamp, _W, "set_timestamp(b): for the json format"),
-        ("add_file", _root.add_file, f"{_W} file.write", "add_file(p): lines go there too"),
-        ("is_debug", _root.is_debug, "", "is_debug()"),
+        ("debug", _of_job("debug"), _W, "debug(message[, data])"),
+        ("info", _of_job("info"), _W, "info(message[, data])"),
+        ("warn", _of_job("warn"), _W, "warn(message[, data])"),
+        ("error", _of_job("error"), _W, "error(message[, data])"),
+        ("critical", _of_job("critical"), _W, "critical(message[, data])"),
+        ("set_level", _of_job("set_level"), _W, "set_level(name): debug, info, warn, error or critical"),
+        ("set_format", _of_job("set_format"), _W, "set_format(name): text or json"),
+        ("set_timestamp", _of_job("set_timestamp"), _W, "set_timestamp(b): for the json format"),
+        ("add_file", _of_job("add_file"), f"{_W} file.write", "add_file(p): lines go there too"),
+        ("is_debug", _of_job("is_debug"), "", "is_debug()"),
         ("create_logger", _create_logger, "", "create_logger(name): a Logger"),
     ),
 )
