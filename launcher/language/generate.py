@@ -20,13 +20,14 @@ if TYPE_CHECKING:
     from typing import Any
 
     from launcher.language.names import Names
+    from launcher.language.scopes import Scope
     from launcher.language.source import Source
 
 # The file name in code objects by which tracebacks know ML frames; the program's name follows.
 FILE_PREFIX = "ml:"
 # `elif` becomes `else: if` up to this indentation; the host takes 100 levels.
 _DEEPEST_ELSE = 40
-_FUNCTION_NAMES = {"main": "<program>"}
+_FUNCTION_NAMES = {"main": "<program>", "<module>": "<input>"}
 
 
 class Generated:
@@ -47,12 +48,28 @@ def generate(program: ast.Program, source: Source, names: Names, *, module: bool
     """
     generator = Generator(names, names.scopes[program])
     text = generator.program(program, module=module)
-    try:
-        whole = compile(text, FILE_PREFIX + source.name, "exec", dont_inherit=True)
-    except (SyntaxError, RecursionError, MemoryError, ValueError) as error:
-        raise SourceError(source, [_refusal(error, generator.marks)]) from None
+    whole = _compiled(text, source, generator.marks)
     code = next(constant for constant in whole.co_consts if hasattr(constant, "co_code"))
     return Generated(_renamed(code), tuple(generator.marks))
+
+
+def generate_session(program: ast.Program, source: Source, names: Names) -> Generated:
+    """The code of one input of an interactive session: its top-level variables are globals of the session.
+
+    The value of a final expression statement goes to the function `echo`. Raises SourceError.
+    """
+    generator = Generator(names, names.scopes[program])
+    generator.session = True
+    generator.purity.modules = frozenset()
+    text = generator.session_text(program)
+    return Generated(_renamed(_compiled(text, source, generator.marks)), tuple(generator.marks))
+
+
+def _compiled(text: str, source: Source, marks: list[int]) -> CodeType:
+    try:
+        return compile(text, FILE_PREFIX + source.name, "exec", dont_inherit=True)
+    except (SyntaxError, RecursionError, MemoryError, ValueError) as error:
+        raise SourceError(source, [_refusal(error, marks)]) from None
 
 
 def _refusal(error: BaseException, marks: list[int]) -> Diagnostic:
@@ -60,17 +77,36 @@ def _refusal(error: BaseException, marks: list[int]) -> Diagnostic:
     start = marks[min(line, len(marks)) - 1]
     nested = "nested blocks" in str(error)
     message = "more than 20 loops, try and except inside each other" if nested else f"this is too deep: {error}"
+    if "outside function" in str(error):
+        return Diagnostic("return outside a function", start, start + 1)
     return Diagnostic(message, start, start + 1, hint="move an inner part into a function")
 
 
 class Generator(ExpressionGenerator):
     """The statements."""
 
-    __slots__ = ("_imports", "_result")
+    __slots__ = ("_imports", "_result", "session")
+
+    def __init__(self, names: Names, scope: Scope) -> None:
+        super().__init__(names, scope)
+        self.session = False
+        self._imports: list[tuple[int, str]] = []
+        self._result = False
+
+    def session_text(self, node: ast.Program) -> str:
+        """The text of one input of a session."""
+        *body, last = node.body or (ast.ExpressionStatement(ast.Name("null")),)
+        if isinstance(last, ast.ExpressionStatement):
+            echo = ast.ExpressionStatement(last.value, last.start, last.end)
+            self.body(body)
+            self.statement, self.at = len(self.lines), last.start
+            self._value("echo({})", echo.value, echo)
+        else:
+            self.body(node.body)
+        return "\n".join(self.lines)
 
     def program(self, node: ast.Program, *, module: bool) -> str:
         """The text of a whole program: a definition of `main`."""
-        self._imports: list[tuple[int, str]] = []
         self._result = "result" in self.scope.locals and not module
         self.line("def main():")
         self.indent = 1
@@ -214,7 +250,7 @@ class Generator(ExpressionGenerator):
         self.line("break" if isinstance(node, ast.Break) else "continue")
 
     def return_(self, node: ast.Return) -> None:
-        if self.scope.outer is not None:
+        if self.scope.outer is not None or self.session:
             self._value("return {}", node.value or ast.Name("null"), node)
             return
         if node.value is not None:
@@ -330,12 +366,17 @@ class Generator(ExpressionGenerator):
         self.scope = self.names.scopes[node]
         self.temporaries, self.inline = 0, False
         self.indent += 1
-        if self.scope.outward:
-            self.line("nonlocal " + ", ".join([f"v_{name}" for name in sorted(self.scope.outward)]))
+        for name in sorted(self.scope.outward):
+            self.line(f"{self._outward_word(name)} v_{name}")
         written = write()
         self.indent -= 1
         self.scope, self.temporaries, self.statement, self.inline, self.at = kept
         return written
+
+    def _outward_word(self, name: str) -> str:
+        """The top level of a session is the host's global scope."""
+        owner = self.scope.outer.owner(name) if self.scope.outer else None
+        return "global" if self.session and owner is not None and owner.outer is None else "nonlocal"
 
     def arrow(self, node: ast.Arrow) -> str:
         lines, marks, written = self.lines, self.marks, self.written

@@ -13,7 +13,7 @@ from launcher.canonical import sha256_hex
 from launcher.language import ast, declare, names
 from launcher.language.catalogue import BUILTIN_MODULE, HOST_MODULES, LIBRARY
 from launcher.language.diagnostics import Diagnostic, Findings, SourceError
-from launcher.language.generate import generate
+from launcher.language.generate import generate, generate_session
 from launcher.language.parser import parse
 from launcher.language.source import Source
 from launcher.language.uses import uses
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 # Changes whenever the same source would give other code.
 LANGUAGE_VERSION = 1
 MAX_MODULES = 200
+# A source that begins so is no program but asks for an interactive session on stdin: `launcher.runtime.main`.
+SESSION = b"#!mlsandbox repl"
 
 
 class Unit:
@@ -90,6 +92,19 @@ def cache_key(data: bytes) -> str:
 def compile_program(data: bytes, name: str, loader: Loader | None = None) -> Program:
     """Compile a program and the user modules that it imports. Raises SourceError."""
     return _Compiler(loader or _no_modules).program(data, name)
+
+
+def compile_input(text: str, name: str, known: set[str]) -> tuple[Unit, set[str]]:
+    """One input of an interactive session, and the top-level names that it binds. Raises SourceError.
+
+    `known` are the names that earlier inputs have bound. Only library modules can be imported.
+    """
+    source = Source(text, name)
+    tree = parse(source)
+    found = names.check(tree, source, lambda _path: False, known)
+    generated = generate_session(tree, source, found)
+    bound = found.scopes[tree].locals
+    return Unit(name, text, generated.code, generated.marks, {}), bound
 
 
 def _no_modules(_name: str) -> bytes | None:
@@ -164,7 +179,7 @@ def declarations(data: bytes, name: str) -> dict[str, Any]:
     imports: list[str] = []
     used: list[dict[str, Any]] = []
     try:
-        source = Source.from_bytes(data, name)
+        source = Source.from_bytes(b"" if data.startswith(SESSION) else data, name)
         tree = parse(source)
         imports = [".".join(node.path) for node in tree.body if isinstance(node, ast.Import)]
         used = uses(tree, source)

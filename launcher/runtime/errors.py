@@ -161,6 +161,8 @@ def described(error: BaseException) -> tuple[str, str]:
         if name:
             given = text.removesuffix(_NOT_CALLABLE).strip("'")
             return "AttributeError", f"Property {name!r} is not callable (got {given})"
+    if kind == "NameError":
+        text = text.replace("'v_", "'")  # variables of a session are globals with the generator's prefix
     return kind, text
 
 

@@ -85,6 +85,10 @@ class Machine:
         units = [self.program.main, *self.program.modules.values()]
         return {unit.name: unit for unit in units}
 
+    def session(self, echo: Callable[[Any], None]) -> dict[str, Any]:
+        """The namespace of an interactive session, whose variables live in it."""
+        return {**self._namespace(self.program.main, ""), "echo": echo}
+
     def _execute(self, unit: Unit, full: str) -> Any:
         return FunctionType(unit.code, self._namespace(unit, full))()
 

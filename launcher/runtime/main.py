@@ -13,7 +13,7 @@ import signal
 import sys
 
 from launcher.language.diagnostics import SourceError
-from launcher.language.program import Program, compile_program
+from launcher.language.program import SESSION, Program, compile_program
 from launcher.language.source import MAX_SOURCE
 from launcher.runtime.descriptors import CONTEXT, MAX_CONTEXT, REPORT, SOURCE, read_all
 from launcher.runtime.machine import NOTHING, Machine
@@ -39,6 +39,8 @@ def main() -> int:
     for stream in (sys.stdin, sys.stdout, sys.stderr):
         stream.reconfigure(encoding="utf-8", errors="surrogateescape")  # type: ignore[union-attr]
     source, context = read_all(SOURCE, MAX_SOURCE + 1), _context()
+    if source.startswith(SESSION):
+        return _session(context)
     try:
         program = load_program(source, context)
     except SourceError as error:
@@ -46,6 +48,14 @@ def main() -> int:
         return 1
     reporter = enter(context, program)
     return execute(program, reporter)
+
+
+def _session(context: dict[str, Any]) -> int:
+    from launcher.runtime import repl
+
+    sys.setrecursionlimit(RECURSION_LIMIT)
+    enter(context, compile_program(b"", "session"))
+    return repl.main()
 
 
 def _context() -> dict[str, Any]:
