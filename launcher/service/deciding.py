@@ -15,15 +15,9 @@ from launcher.compile.compiler import compile_profile
 from launcher.compile.effective import granted
 from launcher.compile.options import ARGUMENTS, Options
 from launcher.errors import ConfigurationError, RefusedError, UsageError
-from launcher.identity import token_file
-from launcher.identity.acting import resolve
-from launcher.identity.registry import default_providers
-from launcher.kernel import features as host
-from launcher.policy import cache
 from launcher.policy.merge import base_handle, merge
-from launcher.policy.paths import Locations
-from launcher.service.host_ids import identity_of
-from launcher.service.request import ML_SUFFIX, check_ownership, find_workspace, read_program
+from launcher.service.asking import Asked, identify
+from launcher.service.request import ML_SUFFIX, check_ownership, read_program
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,32 +26,13 @@ if TYPE_CHECKING:
 
     from launcher.capability.permissions import Permissions
     from launcher.compile.profile import Profile
-    from launcher.enforce.namespace.spec import Identity
-    from launcher.identity.acting import Acting
     from launcher.kernel.features import Features
     from launcher.policy.cache import Snapshot
     from launcher.policy.merge import Merged
     from launcher.service.declarations import Declared
-    from launcher.service.request import Request
 
+__all__ = ["Asked", "Decided", "identify"]
 _SUPPORTS = (ARGUMENTS,)
-
-
-class Asked:
-    """Who asks, for whom, and what is configured for them. `snapshot` is strict when it is for somebody else."""
-
-    __slots__ = ("acting", "identity", "locations", "request", "snapshot", "workspace")
-
-    def __init__(self, request: Request) -> None:
-        self.request = request
-        self.locations = Locations.find(request.root)
-        snapshot = cache.load(self.locations)
-        self.acting: Acting = identify(request, snapshot, self.locations)
-        if self.acting.for_somebody_else:
-            snapshot = cache.load(self.locations, strict=True)
-        self.snapshot: Snapshot = snapshot
-        self.identity: Identity = identity_of(self.acting.user, self.locations, snapshot.config.id_range)
-        self.workspace = find_workspace(request)
 
 
 class Decided:
@@ -67,7 +42,7 @@ class Decided:
 
     def __init__(self, asked: Asked) -> None:
         self.asked = asked
-        self.features: Features = host.fast(asked.locations.cache)
+        self.features: Features = asked.features
         self.merged: Merged = _merge(asked)
         self.source = read_program(asked.request) if asked.request.program else None
         self.declared: Declared | None = _declarations(asked, self.source, self.features)
@@ -77,14 +52,6 @@ class Decided:
             refuse_errors(self.declared)
             refuse_shortfalls(granted(self.merged, self.base, options), self.declared)
         self.profile: Profile = compile_profile(self.merged, asked.acting.user, self.base, self.features, options)
-
-
-def identify(request: Request, snapshot: Snapshot, locations: Locations) -> Acting:
-    """Who asks: by the token that was given, else by the one that `login` stored, else by the operating system."""
-    providers = default_providers(snapshot.config)
-    token = request.token or (token_file.load(locations.token) if snapshot.config.jwt else "")
-    caller = providers.authenticate("jwt", token=token) if token else providers.authenticate("os")
-    return resolve(caller, request.user, snapshot.config)
 
 
 def _merge(asked: Asked) -> Merged:

@@ -1,0 +1,34 @@
+"""How the process starts and ends: the bundle for a launch, the one error boundary, and a short exit.
+
+`script/mlsandbox` and the command that `script/install` writes import this and nothing else.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+
+_BUNDLED = ("launch", "shell")
+# A launch makes some ten thousand objects and no garbage; collecting while it does costs it 1 ms. A supervisor that
+# lives for days still collects.
+_OBJECTS_BEFORE_COLLECTING = 50_000
+
+
+def start() -> None:
+    """Run the command line, and end the process with its status. Never returns."""
+    gc.set_threshold(_OBJECTS_BEFORE_COLLECTING)
+    words = sys.argv[1:]
+    if words and words[0] in _BUNDLED:
+        from launcher.cli.bundle import load
+
+        load()
+    from launcher.cli.main import main
+
+    status = main(words)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            status = status or 1
+    os._exit(status)  # what finalising the interpreter would free, the kernel frees faster

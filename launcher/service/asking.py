@@ -1,0 +1,49 @@
+"""Who asks for a launch, for whom, and what is configured for them. Decides and starts nothing.
+
+Apart from `deciding`, whose imports a launch with a remembered decision does without.
+"""
+
+from __future__ import annotations
+
+from launcher.identity import token_file
+from launcher.identity.acting import resolve
+from launcher.identity.registry import default_providers
+from launcher.kernel import features as host
+from launcher.policy import cache
+from launcher.policy.paths import Locations
+from launcher.service.host_ids import identity_of
+from launcher.service.request import find_workspace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from launcher.enforce.namespace.spec import Identity
+    from launcher.identity.acting import Acting
+    from launcher.kernel.features import Features
+    from launcher.policy.cache import Snapshot
+    from launcher.service.request import Request
+
+
+class Asked:
+    """Who asks, for whom, and what is configured for them. `snapshot` is strict when it is for somebody else."""
+
+    __slots__ = ("acting", "features", "identity", "locations", "request", "snapshot", "workspace")
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+        self.locations = Locations.find(request.root)
+        snapshot = cache.load(self.locations)
+        self.acting: Acting = identify(request, snapshot, self.locations)
+        if self.acting.for_somebody_else:
+            snapshot = cache.load(self.locations, strict=True)
+        self.snapshot: Snapshot = snapshot
+        self.identity: Identity = identity_of(self.acting.user, self.locations, snapshot.config.id_range)
+        self.workspace = find_workspace(request)
+        self.features: Features = host.fast(self.locations.cache)
+
+
+def identify(request: Request, snapshot: Snapshot, locations: Locations) -> Acting:
+    """Who asks: by the token that was given, else by the one that `login` stored, else by the operating system."""
+    providers = default_providers(snapshot.config)
+    token = request.token or (token_file.load(locations.token) if snapshot.config.jwt else "")
+    caller = providers.authenticate("jwt", token=token) if token else providers.authenticate("os")
+    return resolve(caller, request.user, snapshot.config)
