@@ -110,6 +110,46 @@ def test_a_bad_response_of_the_server_is_502(make: MakeWorld) -> None:
     assert http_verdict(exchange(world, connection(world, 80), get("/bad")))["status"] == 502
 
 
+def test_a_body_that_breaks_off_is_reset_and_not_answered_twice(make: MakeWorld) -> None:
+    world = make(WEB)
+    with connection(world, 80) as conn:
+        conn.sendall(get("/badchunk"))
+        data = b""
+        with pytest.raises(ConnectionResetError):
+            while piece := conn.recv(4096):
+                data += piece
+    assert data.count(b"HTTP/1.1") <= 1
+
+
+def test_a_websocket_becomes_a_tunnel(make: MakeWorld) -> None:
+    world = make(WEB)
+    with connection(world, 80) as conn:
+        conn.sendall(get("/ws", extra="Connection: Upgrade\r\nUpgrade: websocket\r\n"))
+        answer = read_all(conn)
+        assert answer.startswith(b"HTTP/1.1 101 ") and answer.endswith(b"\r\n\r\nraw bytes")
+        conn.sendall(b"frame")
+        conn.shutdown(socket.SHUT_WR)
+    assert world.wait(lambda r: r.get("data") == "frame")
+
+
+def test_a_reset_of_the_server_is_a_reset_for_the_client(make: MakeWorld) -> None:
+    from tests.egress import upstreams
+
+    def resetting(conn: socket.socket, _seen: Callable[[bytes], None]) -> None:
+        conn.recv(10)
+        conn.sendall(b"part")
+        time.sleep(0.1)
+        conn.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+
+    upstreams.KINDS["resetting"] = resetting
+    world = make([grant(["api.example.com:7005"], ("tcp",))], servers={7005: "resetting"})
+    with connection(world, 7005) as conn:
+        conn.sendall(b"x")
+        assert conn.recv(4) == b"part"
+        with pytest.raises(ConnectionResetError):
+            conn.recv(1)
+
+
 def test_response_size_is_limited(make: MakeWorld) -> None:
     world = make(WEB, limits=Limits(response_bytes=100_000))
     assert len(exchange(world, connection(world, 80), get("/big"))) < 400_000
@@ -372,7 +412,7 @@ def test_through_a_corporate_proxy_policy_first(make: MakeWorld, tmp_path: Any) 
         while b"\r\n\r\n" not in head:
             head += conn.recv(4096)
         seen(head)
-        conn.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        conn.sendall(b"HTTP/1.1 200 OK\r\n\r\nbanner")
         upstreams.echo(conn, lambda _data: None)
 
     upstreams.KINDS["corporate"] = corporate
@@ -382,6 +422,7 @@ def test_through_a_corporate_proxy_policy_first(make: MakeWorld, tmp_path: Any) 
         servers={3128: "corporate"},
     )
     with connection(world, 7000) as conn:
+        assert conn.recv(6) == b"banner"
         conn.sendall(b"hi")
         assert conn.recv(2) == b"hi"
     head = world.wait(lambda r: r.get("upstream") == "data")["data"]

@@ -210,7 +210,12 @@ class Session:
         rechunk = response.length == http1.CHUNKED and not old
         keep = request.keep_alive and response.keep_alive and (rechunk or response.length >= 0)
         await self.client.send(http1.write_response(response, keep_alive=keep, chunked=rechunk), self._idle())
-        clean = await self._download(response, rechunk=rechunk)
+        try:
+            clean = await self._download(response, rechunk=rechunk)
+        except Malformed:
+            # The head is out: a second one would be read as body. Only a reset says that it is not whole.
+            self.client.reset()
+            raise ConnectionAbortedError from None
         if not (response.keep_alive and clean):
             self._drop_upstream()
         return keep and clean and self._uploaded

@@ -116,6 +116,8 @@ class Job:
             self.ended(conn, reason)
 
         relay = Relay(self.loop, client.sock, upstream.sock, conn.account, finished)
+        # What a parser read too far goes first (a corporate proxy's answer and a banner may come in one segment).
+        relay.up.kept, relay.down.kept = client.pending, upstream.pending
         self.accepted += 1  # the task that accepted the client ends now and takes its own count back
         conn.cut = relay.close
         self.opened(conn)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import os
 import socket
+import struct
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -23,10 +24,19 @@ POOLED = 16  # empty pipes kept: 16 MiB of the soft limit when all were grown
 SMALL = 65536  # bytes one recv takes; a direction that fills it becomes bulk
 AGAIN_SMALL = 8192  # a bulk direction that moves less at once is no longer bulk
 TURN = 4 << 20  # bytes one direction may move before others have their turn
+_LINGER_RESET = struct.pack("ii", 1, 0)
 _FLAGS = os.SPLICE_F_NONBLOCK | os.SPLICE_F_MOVE
 
 _pool: list[tuple[int, int]] = []
 _buffer = memoryview(bytearray(SMALL))  # one for all: what cannot be sent at once is copied out of it
+
+
+def reset_on_close(sock: socket.socket) -> None:
+    """Make close() send RST and drop what is unsent."""
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_RESET)
+    except OSError:
+        return  # the connection has gone already
 
 
 def _lease() -> tuple[int, int]:
@@ -72,7 +82,7 @@ class _Direction:
         try:
             again = self._move()
         except OSError as error:
-            self.relay.close(error.strerror or "error")
+            self.relay.close((error.strerror or "error").lower(), reset=True)
             return
         if again and not self.relay.closed:
             self.relay.loop.soon(self.run)
@@ -93,7 +103,7 @@ class _Direction:
             return self._send(memoryview(self.kept))
         allowed = self.relay.account.allowance(SMALL)
         if not allowed:
-            self.relay.close("quota")
+            self.relay.close("quota", reset=True)
             return 0
         try:
             got = self.source.recv_into(_buffer, allowed)
@@ -125,7 +135,7 @@ class _Direction:
     def _fill(self) -> bool:
         allowed = self.relay.account.allowance(PIPE_SIZE)
         if not allowed:
-            self.relay.close("quota")
+            self.relay.close("quota", reset=True)
             return False
         if self.pipe is None:
             self.pipe = _lease()
@@ -203,7 +213,8 @@ class Relay:
         self.loop.soon(self.up.run)
         self.loop.soon(self.down.run)
 
-    def close(self, reason: str) -> None:
+    def close(self, reason: str, *, reset: bool = False) -> None:
+        """Close both sockets; with `reset` so that neither end takes what it got for the whole."""
         if self.closed:
             return
         self.closed = True
@@ -211,5 +222,7 @@ class Relay:
             way.unlease()
         for end in (self.client, self.upstream):
             self.loop.forget(end.fileno())
+            if reset:
+                reset_on_close(end)
             end.close()
         self.finished(reason)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import errno
 import socket
 import ssl
-import struct
 from typing import TYPE_CHECKING
+
+from launcher.egress.server.relay import reset_on_close
 
 if TYPE_CHECKING:
     from launcher.egress.server.account import Account
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 CHUNK = 65536  # bytes a read
 LINGER = 1.0  # seconds that a refused client has to read the refusal
 LINGER_BYTES = 1 << 20  # read and dropped meanwhile: closing with unread bytes would reset the refusal away
-_RESET = struct.pack("ii", 1, 0)
 
 
 class QuotaError(OSError):
@@ -108,10 +108,7 @@ class Stream:
 
     def reset(self) -> None:
         """Close with RST: the client sees a refusal and not an empty answer."""
-        try:
-            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-        except OSError:
-            pass
+        reset_on_close(self.sock)
         self.close()
 
     def close(self) -> None:
