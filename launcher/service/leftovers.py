@@ -41,6 +41,11 @@ class Leftover:
         self.name = name
         self.outcome = outcome
 
+    @property
+    def stuck(self) -> bool:
+        """Whether it is still there, and needs somebody: `outcome` says why."""
+        return self.outcome.startswith(_STUCK)
+
     def to_data(self) -> dict[str, str]:
         return {name: getattr(self, name) for name in self.__slots__}
 

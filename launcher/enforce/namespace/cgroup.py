@@ -207,7 +207,7 @@ def _make(directory: str) -> int:
 
 
 def _create_v2(job: str, needed: set[str]) -> Cgroup | None:
-    for base in _v2_bases():
+    for base in _v2_bases(own_paths()):
         if not needed <= _words(f"{base}/cgroup.controllers"):
             continue
         try:
@@ -221,13 +221,13 @@ def _create_v2(job: str, needed: set[str]) -> Cgroup | None:
     return None
 
 
-def _v2_bases() -> Iterable[str]:
+def _v2_bases(paths: dict[str, str]) -> Iterable[str]:
     """Where a group of ours may go: below our own group (a delegated one), else beside it, else the root's children.
 
     A group with processes can give its children no controllers (cgroup-v2.rst, "no internal processes"), so below
     our own works only where we are alone in a delegated subtree or at the root.
     """
-    own = own_paths().get("", "").rstrip("/")
+    own = paths.get("", "").rstrip("/")
     for root in (ROOT, f"{ROOT}/unified"):
         if os.path.exists(f"{root}/cgroup.controllers"):
             yield f"{root}{own}"
@@ -252,7 +252,7 @@ def remove_leftovers() -> list[str]:
 def _bases() -> set[str]:
     own = own_paths()
     bases = {f"{ROOT}/{name}{own[name].rstrip('/')}" for name in _V1_CONTROLLERS if name in own}
-    bases.update(_v2_bases())
+    bases.update(_v2_bases(own))
     return bases
 
 
