@@ -12,7 +12,7 @@ import time
 from _thread import RLock, _local
 
 from launcher.capability.decision import Decision
-from launcher.capability.kinds import BASE_PREFIX, HOST, KINDS, PATH
+from launcher.capability.kinds import BASE_PREFIX, KINDS, PATH
 from launcher.capability.limits import Limits
 from launcher.capability.permissions import Permissions
 from launcher.capability.scope import Scope
@@ -25,6 +25,7 @@ from launcher.runtime.quota import Quotas
 from launcher.runtime.report import ALLOWED, DENIED, Reporter
 from launcher.runtime.scratch import original_names
 from launcher.runtime.tokens import CapabilityToken, create_capability_token
+from launcher.runtime.verdicts import covering, denial, detail_of, literal, shown, uncovered, violation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ class Context:
             decision = self._answer(type, operation, resource, context)
             if decision.allowed:
                 decision = self._charged(type, operation, resource, decision, context)
-        detail = _detail(resource, written)
+        detail = detail_of(resource, written)
         self._shared.reporter.access(
             ALLOWED if decision.allowed else DENIED, type, operation, written, decision.deciders, detail
         )
@@ -245,14 +246,14 @@ class Context:
                 if not declared.allowed:
                     return Decision(False, (), f"{kind}.{operation} {shown(resource)} is granted but not declared")
             if scope.tokens is not None:
-                refused = _uncovered(scope.tokens, kind, operation, resource, context)
+                refused = uncovered(scope.tokens, kind, operation, resource, context)
                 if refused:
                     return Decision(False, (), refused)
         return decision
 
     def _elevated(self, kind: str, operation: str, resource: Any, context: dict[str, Any]) -> Decision | None:
         for token in self._shared.elevated:
-            if token.type == kind and not _violation(token, operation, resource, context):
+            if token.type == kind and not violation(token, operation, resource, context):
                 return Decision(True, (), f"{kind}.{operation} {shown(resource)} was granted on request")
         return None
 
@@ -266,15 +267,15 @@ class Context:
             return Decision(False, decision.deciders, f"{kind}.{operation} {shown(resource)}: {refused}")
         spent: list[CapabilityToken] = []
         for scope in self.chain():
-            covering = _covering(scope.tokens or (), kind, operation, resource, context)
-            spent += covering[:1]
+            fit = covering(scope.tokens or (), kind, operation, resource, context)
+            spent += fit[:1]
         if not decision.deciders:
-            spent += _covering(self._shared.elevated, kind, operation, resource, context)[:1]
+            spent += covering(self._shared.elevated, kind, operation, resource, context)[:1]
         try:
             for token in spent:
                 token_store.use(token, operation, resource, **context)
-        except TokenError as violation:
-            return Decision(False, (), violation.message)
+        except TokenError as error:
+            return Decision(False, (), error.message)
         self._shared.quotas.charge(decision.deciders, size, request=bool(context.get("request")))
         return decision
 
@@ -310,64 +311,6 @@ class _Shared:
         if allowed:
             for name in (kind, f"{kind}.{operation}"):
                 self.used[name] = self.used.get(name, 0) + 1
-
-
-# --- tokens of a scope ------------------------------------------------------------------------------------------
-
-
-def _violation(token: CapabilityToken, operation: str, resource: Any, context: dict[str, Any]) -> str:
-    try:
-        token_store.check(token, operation, resource, **context)
-    except TokenError as violation:
-        return violation.message
-    return ""
-
-
-def _covering(
-    tokens: Iterable[CapabilityToken], kind: str, operation: str, resource: Any, context: dict[str, Any]
-) -> list[CapabilityToken]:
-    mine = [token for token in tokens if token.type == kind]
-    return [token for token in mine if not _violation(token, operation, resource, context)]
-
-
-def _uncovered(
-    tokens: Iterable[CapabilityToken], kind: str, operation: str, resource: Any, context: dict[str, Any]
-) -> str:
-    """Why no token of the scope covers the request, "" when one does."""
-    reasons = [_violation(token, operation, resource, context) for token in tokens if token.type == kind]
-    if not reasons:
-        return f"this scope holds no {kind} token"
-    return "" if "" in reasons else reasons[0]
-
-
-# --- errors ---------------------------------------------------------------------------------------------------
-
-
-def shown(resource: Any) -> str:
-    """A resource for people: an argument list as words."""
-    return resource if isinstance(resource, str) else " ".join([str(word) for word in resource])
-
-
-def literal(kind: str, resource: Any) -> Any:
-    """The pattern that matches exactly this resource."""
-    if KINDS[kind].pattern == HOST or not isinstance(resource, str):
-        return resource
-    return "".join(["\\" + letter if letter in "*?[]\\!" else letter for letter in resource])
-
-
-def _detail(resource: Any, written: str) -> dict[str, object]:
-    canonical = shown(resource)
-    return {} if canonical == written else {"canonical": canonical}
-
-
-def denial(kind: str, operation: str, written: str, decision: Decision) -> CapabilityError:
-    """The error a program gets: what was refused, why, and what to ask for."""
-    hint = f"ask the administrator for {kind}.{operation}:{written}"
-    if decision.deciders:
-        places = ", ".join([str(rule.place) or rule.policy for rule in decision.deciders[:3]])
-        hint = f"the rule is at {places}"
-    message = f"{kind}.{operation} is not granted for '{written}': {decision.reason}"
-    return CapabilityError(message, kind, operation, written, hint)
 
 
 # --- the current scope ----------------------------------------------------------------------------------------

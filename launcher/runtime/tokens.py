@@ -144,12 +144,15 @@ def create_capability_token(
     `allowed_operations` its operations; left out, that side is not narrowed; empty, nothing is allowed.
     `expires_in` is a timedelta or seconds, `max_usage_count` a number of uses. Further constraints by name:
     `not_before` (seconds since the epoch), `denied_patterns`, `allowed_extensions`, `max_file_size`, `max_memory`,
-    `max_cpu_time`, `ports`, `methods`, `tables`, `max_rows`, `rate`, `max_delegations` (a number or "unlimited").
+    `max_cpu_time`, `hosts` (patterns, for network), `ports`, `methods`, `tables`, `max_rows`, `rate`,
+    `max_delegations` (a number or "unlimited").
     Raises TokenError for an unknown type, operation or constraint, or a value of the wrong form.
     """
     if capability_type not in KINDS:
         raise refusal("unknown_type", f"no capability type {capability_type!r}", capability_type, KINDS)
     now = time.time()
+    if capability_type == "network" and resource_patterns is None:
+        resource_patterns = constraints.pop("hosts", None)
     limits = parsed(constraints)
     if expires_in is not None:
         limits["expires_at"] = now + _seconds(expires_in)
@@ -219,9 +222,10 @@ def _operations(kind: str, wanted: Iterable[str] | None) -> tuple[str, ...] | No
 
 
 def _words(what: str, values: Iterable[str]) -> tuple[str, ...]:
-    if isinstance(values, str) or not all(isinstance(value, str) for value in values):
+    words = () if isinstance(values, str) else tuple(values)
+    if isinstance(values, str) or not all(isinstance(word, str) for word in words):
         raise TokenError(f"invalid_{what}_constraint", f"{what} must be a list of strings")
-    return tuple(values)
+    return words
 
 
 def _seconds(span: timedelta | float) -> float:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
+import tempfile
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from launcher.runtime.errors import CapabilityError
 from launcher.runtime.stdlib import _disk
@@ -184,6 +189,41 @@ def test_names_that_are_not_utf8(maze: Workbench) -> None:
     maze.call("file.write", name, "x")
     assert os.fsdecode(b"caf\xe9\n.txt") in maze.call("path.listDir", "data")
     assert maze.call("file.read", name) == "x"
+
+
+NAMES = st.sampled_from(["a", "b", "data", "secret", "..", ".", "", "x"])
+PATHS = st.lists(NAMES, min_size=1, max_size=7).map("/".join)
+TREES = st.lists(st.tuples(PATHS, PATHS, st.booleans()), max_size=8)
+
+
+@given(TREES, st.lists(PATHS, min_size=1, max_size=5))
+@settings(max_examples=150)
+def test_no_tree_of_links_leads_outside(tree: list[tuple[str, str, bool]], paths: list[str]) -> None:
+    """Whatever links a job makes, what it reads is a file of `data`, and what it writes stays in `data`."""
+    with tempfile.TemporaryDirectory() as folder:
+        made = Workbench(Path(folder))
+        try:
+            made.put("secret", "outside")
+            made.put("data/a", "inside")
+            for at, target, absolute in tree:
+                with contextlib.suppress(OSError):
+                    where = target.lstrip("/")
+                    os.symlink(made.path(where) if absolute else where or ".", made.path("data", at.lstrip("/")))
+            made.hold("file.read,write data/**")
+            for path in paths:
+                for written in (path, f"data/{path}", made.path(path.lstrip("/"))):
+                    try:
+                        assert made.call("file.read", written) in {"inside", "new"}
+                    except (CapabilityError, OSError, ValueError):
+                        pass
+                    try:
+                        made.call("file.write", written, "new")
+                    except (CapabilityError, OSError, ValueError):
+                        pass
+            assert Path(made.path("secret")).read_text() == "outside"
+            assert sorted(os.listdir(made.root)) == ["data", "secret"]
+        finally:
+            made.close()
 
 
 WORK: list[tuple[str, tuple[Any, ...]]] = [

@@ -113,6 +113,24 @@ def test_hosts_ports_and_methods() -> None:
     assert code_of(lambda: use(held, "https", "example.org", port=443, method="GET")) == "resource_not_permitted"
 
 
+def test_hosts_by_their_own_name() -> None:
+    held = token("network", None, ["https"], hosts=["*.example.com"])
+    assert code_of(lambda: use(held, "https", "api.example.com", port=443, method="GET", path="/")) == "ok"
+    assert code_of(lambda: use(held, "https", "example.org", port=443)) == "resource_not_permitted"
+
+
+def test_the_seeds_call() -> None:
+    held = create_capability_token(
+        capability_type="file",
+        resource_patterns=["data/*.csv"],
+        allowed_operations={"read", "write"},
+        expires_in=dt.timedelta(hours=1),
+        max_usage_count=100,
+    )
+    assert held.operations == ("read", "write")
+    assert held.constraints["max_uses"] == 100
+
+
 def test_ids_are_distinct() -> None:  # K005
     assert len({token().id for _ in range(50)}) == 50
 
