@@ -11,9 +11,9 @@ import sys
 held = True
 
 
-def attempt(what: str, action) -> None:  # noqa: ANN001
+def attempt(what: str, action) -> None:
     """Prints how the kernel answered; an attempt that succeeds is a hole."""
-    global held  # noqa: PLW0603
+    global held
     try:
         result = action()
     except OSError as error:
