@@ -16,16 +16,11 @@ from launcher.capability.kinds import BASE_PREFIX, KINDS, PATH
 from launcher.capability.limits import Limits
 from launcher.capability.permissions import Permissions
 from launcher.capability.scope import Scope
-from launcher.runtime import tokens as token_store
-from launcher.runtime.constraints import TokenError
 from launcher.runtime.errors import CapabilityError
-from launcher.runtime.introspection import capability_info, capability_names, held
 from launcher.runtime.job import Job
 from launcher.runtime.quota import Quotas
 from launcher.runtime.report import ALLOWED, DENIED, Reporter
-from launcher.runtime.scratch import original_names
-from launcher.runtime.tokens import CapabilityToken, create_capability_token
-from launcher.runtime.verdicts import covering, denial, detail_of, literal, shown, uncovered, violation
+from launcher.runtime.verdicts import DECIDING, covering, denial, detail_of, literal, shown, spend, uncovered
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,6 +28,7 @@ if TYPE_CHECKING:
     from typing import Any, Self
 
     from launcher.capability.grant import Grant
+    from launcher.runtime.tokens import CapabilityToken, create_capability_token
 
     # (type, operation, resource, reason) -> None for no, or the constraints under which it is allowed.
     Elevate = Callable[[str, str, str, str], Mapping[str, Any] | None]
@@ -131,14 +127,20 @@ class Context:
 
     def has_capability(self, name: str) -> bool:
         """Whether `file` or `file.read` is held at all in this scope, by some grant on some resource."""
+        from launcher.runtime.introspection import held
+
         return held(self, name)
 
     def names(self) -> list[str]:
         """The capability names held in this scope, sorted."""
+        from launcher.runtime.introspection import capability_names
+
         return capability_names(self)
 
     def info(self, name: str) -> dict[str, Any] | None:
         """What `getCapabilityInfo` answers for a name, None for one that is not held."""
+        from launcher.runtime.introspection import capability_info
+
         return capability_info(self, name)
 
     def uses(self, name: str) -> int:
@@ -151,6 +153,8 @@ class Context:
         Programs save through `report.txt.tmp` and a rename. In a staged directory such a name never reaches the host:
         the commit judges what is there under the granted names (design section 6, Agreement).
         """
+        from launcher.runtime.scratch import original_names
+
         if operation not in {"read", "write", "append", "delete"}:
             return False
         directory, _, name = path.rpartition("/")
@@ -191,6 +195,8 @@ class Context:
         self._shared.reporter.note("elevation", dict(outcome))
         if answer is None:
             return False
+        from launcher.runtime.tokens import create_capability_token
+
         exact = literal(type, canonical)
         token = create_capability_token(type, [exact], [operation], holder="job", scope=self.scope, **answer)
         with self._shared.lock:
@@ -231,7 +237,7 @@ class Context:
 
     def _judged(self, kind: str, operation: str, resource: Any, context: dict[str, Any]) -> Decision:
         """The root's answer, narrowed by each scope on the way."""
-        known = {key: context[key] for key in token_store.DECIDING if key in context}
+        known = {key: context[key] for key in DECIDING if key in context}
         now = time.time()
         decision = self.permissions.decide(kind, operation, resource, now=now, **known)
         if not decision.allowed and not decision.deciders:
@@ -252,15 +258,17 @@ class Context:
         return decision
 
     def _elevated(self, kind: str, operation: str, resource: Any, context: dict[str, Any]) -> Decision | None:
-        for token in self._shared.elevated:
-            if token.type == kind and not violation(token, operation, resource, context):
-                return Decision(True, (), f"{kind}.{operation} {shown(resource)} was granted on request")
-        return None
+        if not covering(self._shared.elevated, kind, operation, resource, context):
+            return None
+        return Decision(True, (), f"{kind}.{operation} {shown(resource)} was granted on request")
 
     def _charged(
         self, kind: str, operation: str, resource: Any, decision: Decision, context: dict[str, Any]
     ) -> Decision:
-        """The decision, after one use was charged to a grant and to a token of each scope: to all or to none."""
+        """The decision, after one use was charged to a grant and to a token of each scope.
+
+        When a later token refuses, the earlier stay charged: that is the safe side.
+        """
         size = context.get("size")
         refused = self._shared.quotas.refusal(decision.deciders, size)
         if refused:
@@ -271,11 +279,9 @@ class Context:
             spent += fit[:1]
         if not decision.deciders:
             spent += covering(self._shared.elevated, kind, operation, resource, context)[:1]
-        try:
-            for token in spent:
-                token_store.use(token, operation, resource, **context)
-        except TokenError as error:
-            return Decision(False, (), error.message)
+        refused = spend(spent, operation, resource, context) if spent else ""
+        if refused:
+            return Decision(False, (), refused)
         self._shared.quotas.charge(decision.deciders, size, request=bool(context.get("request")))
         return decision
 
@@ -311,6 +317,15 @@ class _Shared:
         if allowed:
             for name in (kind, f"{kind}.{operation}"):
                 self.used[name] = self.used.get(name, 0) + 1
+
+
+def __getattr__(name: str) -> Any:
+    """The tokens by the names of the seeds, loaded when somebody makes one: a job without them pays nothing."""
+    if name not in {"CapabilityToken", "create_capability_token"}:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from launcher.runtime import tokens
+
+    return getattr(tokens, name)
 
 
 # --- the current scope ----------------------------------------------------------------------------------------

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import time
 
-from launcher.runtime.constraints import rate
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -89,6 +87,8 @@ class Quotas:
     def _too_fast(spent: _Count, limits: dict[str, Any]) -> str:
         if limits.get("rate") is None:
             return ""
+        from launcher.runtime.constraints import rate
+
         most, seconds = rate(limits["rate"])
         now = time.monotonic()
         spent.window = [moment for moment in spent.window if moment > now - seconds]

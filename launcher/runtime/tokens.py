@@ -18,6 +18,7 @@ from _weakref import ref
 from launcher.canonical import canonical_json
 from launcher.capability.kinds import KINDS
 from launcher.runtime.constraints import TokenError, meet, met, parsed, refusal
+from launcher.runtime.verdicts import DECIDING
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,9 +37,6 @@ _records: dict[str, _Record] = {}
 # How many times a token may be handed on when nothing is said, and the word for no end.
 DEFAULT_DELEGATIONS = 3
 UNLIMITED = "unlimited"
-
-# What `Permissions.decide` takes beside the resource.
-DECIDING = ("port", "method", "path", "connect", "file", "programs")
 
 
 class CapabilityToken:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from launcher.capability.kinds import HOST, KINDS
-from launcher.runtime import tokens as token_store
-from launcher.runtime.constraints import TokenError
 from launcher.runtime.errors import CapabilityError
 
 TYPE_CHECKING = False
@@ -16,12 +14,32 @@ if TYPE_CHECKING:
     from launcher.runtime.tokens import CapabilityToken
 
 
+# What `Permissions.decide` takes beside the resource.
+DECIDING = ("port", "method", "path", "connect", "file", "programs")
+
+
 def violation(token: CapabilityToken, operation: str, resource: Any, context: dict[str, Any]) -> str:
     """Why the token does not cover the request, "" when it does."""
+    from launcher.runtime import tokens as token_store
+    from launcher.runtime.constraints import TokenError
+
     try:
         token_store.check(token, operation, resource, **context)
-    except TokenError as violation:
-        return violation.message
+    except TokenError as error:
+        return error.message
+    return ""
+
+
+def spend(tokens: Iterable[CapabilityToken], operation: str, resource: Any, context: dict[str, Any]) -> str:
+    """Charges one use to each token; why one of them refused, "" when none did."""
+    from launcher.runtime import tokens as token_store
+    from launcher.runtime.constraints import TokenError
+
+    try:
+        for token in tokens:
+            token_store.use(token, operation, resource, **context)
+    except TokenError as error:
+        return error.message
     return ""
 
 
