@@ -21,6 +21,7 @@ MAX_METHOD = 32
 
 _METHOD = re.compile(rb"[A-Z][A-Z_-]{0,31}")
 _METHOD_START = re.compile(rb"[A-Z][A-Z_-]{0,31} ?|")
+_REFLECTING = (b"TRACE", b"TRACK")  # the answer would show the job the credential that the proxy added
 _VERSION = re.compile(rb"HTTP/1\.[01]")
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(rb"[\t -~\x80-\xff]*")
@@ -76,10 +77,11 @@ class Request:
 
     @property
     def upgrade(self) -> bytes:
-        """The protocol of a wanted upgrade, lower case, else empty."""
+        """`websocket` where that upgrade is wanted, else empty: h2c would carry requests that nobody judges."""
         if b"upgrade" not in connection_tokens(self.fields):
             return b""
-        return b"".join(self.values(b"upgrade")).strip().lower()
+        wanted = b",".join(self.values(b"upgrade")).strip().lower()
+        return wanted if wanted == b"websocket" else b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +163,8 @@ def _request_line(line: bytes) -> tuple[bytes, bytes, bytes]:
         raise Malformed("HTTP/0.9")
     if len(parts) != 3 or not _METHOD.fullmatch(parts[0]) or not parts[1]:
         raise Malformed("bad request line")
+    if parts[0] in _REFLECTING:
+        raise Malformed("method reflects the request", 405)
     if not _VERSION.fullmatch(parts[2]):
         raise Malformed("HTTP version not supported", 505 if re.fullmatch(rb"HTTP/[2-9](\.[0-9])?", parts[2]) else 400)
     return parts[0], parts[1], parts[2]

@@ -40,8 +40,8 @@ def canonical_path(path: bytes) -> str:
     decoded = _ESCAPE.sub(_decode, path)
     segments = decoded.split(b"/")[1:]
     for segment in segments:
-        # Tomcat and others drop `;parameters` before they resolve dots.
-        if segment.partition(b";")[0] in (b".", b".."):
+        # Tomcat and others drop `;parameters` before they resolve dots, some after decoding.
+        if segment.replace(b"%3B", b";").partition(b";")[0] in (b".", b".."):
             raise Malformed("dot segment")
     if b"" in segments[:-1]:
         raise Malformed("empty segment")
@@ -57,6 +57,9 @@ def _decode(match: re.Match[bytes]) -> bytes:
     value = bytes((int(digits, 16),))
     if value < b" " or value == b"\x7f":
         raise Malformed("encoded control character")
+    if value in (b"\xc0", b"\xc1"):
+        # Never valid in UTF-8: the overlong `%c0%ae` was a dot to IIS and others.
+        raise Malformed("overlong encoding")
     if value == b"%":
         # %252e: a second decoding behind us would see a dot.
         raise Malformed("double encoding")

@@ -179,7 +179,23 @@ def test_a_path_has_one_reading(raw: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "raw", [b"", b"x", b"/..", b"/a/%2E%2e", b"/%252e", b"/a//b", b"/a\\b", b"/a#b", b"/\x80", b"/ ", b"/%0a", b"/%"]
+    "raw",
+    [
+        b"",
+        b"x",
+        b"/..",
+        b"/a/%2E%2e",
+        b"/%252e",
+        b"/a//b",
+        b"/a\\b",
+        b"/a#b",
+        b"/\x80",
+        b"/ ",
+        b"/%0a",
+        b"/%",
+        b"/..%3b/a",
+        b"/%c0%ae%c0%ae/a",
+    ],
 )
 def test_paths_that_servers_read_differently(raw: bytes) -> None:
     with pytest.raises(Malformed):

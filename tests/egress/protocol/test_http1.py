@@ -110,6 +110,7 @@ def test_any_bytes_are_a_response_or_502(data: bytes, method: bytes) -> None:
             "transfer coding",
         ),
         (b"GET / HTTP/1.1\r\nHost: a\r\nConnection: authorization\r\n\r\n", "end-to-end"),
+        (b"TRACE / HTTP/1.1\r\nHost: a\r\n\r\n", "reflects"),
         (b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 201 + b"\r\n", "too many fields"),
     ],
 )
@@ -172,3 +173,11 @@ def test_until_close_has_no_end_of_its_own() -> None:
 def test_bad_chunks(data: bytes) -> None:
     with pytest.raises(Malformed):
         body.BodyReader(CHUNKED).feed(data)
+
+
+def test_only_websocket_is_upgraded_to() -> None:
+    for wanted, kept in ((b"websocket", b"websocket"), (b"h2c", b""), (b"h2c, websocket", b""), (b"TLS/1.0", b"")):
+        request = read([b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: " + wanted + b"\r\n\r\n"])
+        assert request.upgrade == kept  # type: ignore[attr-defined]
+        head = write_request(request, b"/", b"a", drop=frozenset(), add=())  # type: ignore[arg-type]
+        assert (b"Upgrade" in head) == bool(kept)
