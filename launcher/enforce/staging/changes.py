@@ -81,13 +81,13 @@ class _Walk:
     def directory(self, upper: int, lower: int | None, inside: str, depth: int, *, opaque: bool) -> None:
         present = names(upper)
         for name in present:
-            self._entry(upper, lower, join(inside, name), depth + 1)
+            self._entry(upper, lower, join(inside, name), depth + 1, opaque=opaque)
         if opaque and lower is not None:
             for name in names(lower):
                 if name not in present:
                     self._gone(lower, join(inside, name))
 
-    def _entry(self, upper: int, lower: int | None, path: str, depth: int) -> None:
+    def _entry(self, upper: int, lower: int | None, path: str, depth: int, *, opaque: bool) -> None:
         name = path.rpartition("/")[2]
         found = os.stat(name, dir_fd=upper, follow_symlinks=False)
         old = look(lower, name) if lower is not None else None
@@ -97,15 +97,24 @@ class _Walk:
         elif depth > _DEEPEST or len(os.fsencode(join(self._root, path))) > _LONGEST:
             self._add(SPECIAL, path, flaw=f"more than {_DEEPEST} directories deep, or {_LONGEST} bytes long")
         elif stat.S_ISDIR(found.st_mode):
-            self._directory_entry(upper, lower, path, found, old, depth)
+            self._directory_entry(upper, lower, path, (found, old), depth, opaque=opaque)
         elif stat.S_ISREG(found.st_mode):
             self._file_entry(upper, lower, path, found, old)
         else:
             self._add(SPECIAL, path, flaw=_SPECIAL_NAMES.get(stat.S_IFMT(found.st_mode), "not a file"))
 
     def _directory_entry(
-        self, upper: int, lower: int | None, path: str, found: os.stat_result, old: os.stat_result | None, depth: int
+        self,
+        upper: int,
+        lower: int | None,
+        path: str,
+        stats: tuple[os.stat_result, os.stat_result | None],
+        depth: int,
+        *,
+        opaque: bool,
     ) -> None:
+        """A directory of the upper. Below an opaque one the lower is hidden all the way down, without further marks."""
+        found, old = stats
         name = path.rpartition("/")[2]
         inner = _open(upper, name, DIRECTORY, found)
         below: int | None = None
@@ -118,7 +127,7 @@ class _Walk:
                 if old is not None and lower is not None:
                     self._gone(lower, path)
                 self._add(MKDIR, path, mode=found.st_mode & 0o777)
-            self.directory(inner, below, path, depth, opaque=_is_opaque(inner))
+            self.directory(inner, below, path, depth, opaque=opaque or _is_opaque(inner))
         finally:
             os.close(inner)
             if below is not None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import stat
+from errno import EINVAL
 
 from launcher.enforce.staging.tree import DIRECTORY, identity, join, look, names, remove_tree
 from launcher.kernel import libc
@@ -126,6 +127,10 @@ def _exchange(step: Step, directory: int) -> None:
         libc.renameat2(directory, step.temporary, directory, step.name, RENAME_EXCHANGE)
     except FileNotFoundError:
         raise ConflictError("it was removed on the host meanwhile") from None
+    except OSError as error:
+        if error.errno == EINVAL:  # renameat2(2): the file system does not support the flag (NFS, some FUSE)
+            raise OSError(EINVAL, "its file system cannot exchange two names, so a change could be lost") from None
+        raise
 
 
 def _remove(step: Step, directory: int) -> None:

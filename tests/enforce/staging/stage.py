@@ -86,9 +86,12 @@ class Stage:
             with open(f"/proc/self/{name}", "w") as file:
                 file.write(text)
         libc.mount("none", "/", "none", MS_REC | MS_PRIVATE)
-        libc.mount("tmpfs", f"{base}/scratch", "tmpfs", 0, "size=64m,nr_inodes=20000")
+        self.mount_scratch()
+
+    def mount_scratch(self) -> None:
+        libc.mount("tmpfs", f"{self.base}/scratch", "tmpfs", 0, "size=64m,nr_inodes=20000")
         for name in ("lower", "upper", "work"):
-            os.mkdir(f"{base}/scratch/{name}", 0o755)
+            os.mkdir(f"{self.base}/scratch/{name}", 0o755)
 
     def _fd(self, path: str) -> int:
         return os.open(path, DIRECTORY)
@@ -119,7 +122,9 @@ class Stage:
             self.warnings = snapshot.warnings
         return Layers("area0", self.host, (self._fd(f"{scratch}/upper"), lower, target), baseline)
 
-    def work(self, job: Callable[[], object], *, live: bool = False) -> None:
+    def work(
+        self, job: Callable[[], object], *, live: bool = False, look: Callable[[str], object] = lambda _view: None
+    ) -> None:
         scratch, view = f"{self.base}/scratch", f"{self.base}/view"
         lower = self.host if live else f"{scratch}/lower"
         options = f"lowerdir={lower},upperdir={scratch}/upper,workdir={scratch}/work,userxattr,redirect_dir=nofollow,index=off,metacopy=off"
@@ -135,6 +140,7 @@ class Stage:
                 os.write(2, f"job: {error!r}\n".encode())
                 os._exit(1)
         assert os.waitpid(pid, 0)[1] == 0
+        look(view)
         libc.umount2(view, MNT_DETACH)
 
     def finish(

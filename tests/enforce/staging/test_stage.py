@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import time
 from collections.abc import Iterator
@@ -120,8 +121,6 @@ def test_directories_are_made_and_removed_under_path_write(place: Room) -> None:
     place.put("kept/hidden.key", "K")
 
     def job() -> None:
-        import shutil
-
         shutil.rmtree("old")
         shutil.rmtree("kept")
         os.makedirs("new/a/b")
@@ -166,6 +165,20 @@ def test_attack_8_a_directory_removed_and_made_anew_is_judged_name_by_name(place
     found = outcomes(place.run(["file.read,write:**", "file.delete:d/old", "path.read,write:**"], job))
     assert found == {"removed d/keep": "refused", "removed d/old": "committed", "created d/new": "committed"}
     assert place.names() == ["d", "d/keep", "d/new"]
+
+
+def test_below_a_directory_made_anew_the_old_one_is_hidden_all_the_way_down(place: Room) -> None:
+    """Only the topmost new directory is marked opaque."""
+    place.put("d/e/old", "1")
+    place.put("d/e/f/old", "2")
+
+    def job() -> None:
+        shutil.rmtree("d")
+        os.makedirs("d/e/f/g")
+
+    found = outcomes(place.run(["file.read,write,delete:**", "path.read,write:**"], job))
+    assert found == {"removed d/e/old": "committed", "removed d/e/f/old": "committed", "mkdir d/e/f/g": "committed"}
+    assert place.names() == ["d", "d/e", "d/e/f", "d/e/f/g"]
 
 
 def test_existing_files_keep_mode_owner_and_attributes_new_ones_follow_the_umask(place: Room) -> None:
