@@ -27,6 +27,13 @@ LIBRARY = frozenset(_LIBRARY.split())
 _REFLECTION = "eval exec compile execfile globals locals vars delattr __import__ breakpoint"
 REFLECTION = frozenset(_REFLECTION.split())
 
+# Functions of the host language whose call is an error of its own kind: the first implementation had them underneath.
+_HOST_FUNCTIONS = """
+    set frozenset map filter type object open setattr delattr tuple list dict exit quit dir vars id hash super property
+    classmethod staticmethod memoryview bytearray bytes complex slice divmod pow ascii issubclass aiter anext
+"""
+HOST_FUNCTIONS = frozenset(_HOST_FUNCTIONS.split())
+
 # Modules of the host language that no ML program has under such a name unless it brings its own.
 _HOST_MODULES = "os sys subprocess shutil pickle marshal imp importlib types inspect gc ctypes builtins"
 HOST_MODULES = frozenset({*_HOST_MODULES.split(), "__builtin__", "__builtins__"})

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from launcher.language import ast
 from launcher.language.catalogue import BUILTIN_MODULE, BUILTINS, CONSTANTS, LIBRARY
-from launcher.language.purity import GUARDED, IMPURE, LIST_METHODS, STRING_METHODS, Purity
+from launcher.language.purity import GUARDED, IMPURE, LIST_METHODS, LONGEST_CHAIN, STRING_METHODS, Purity
 from launcher.language.writer import Writer
 
 TYPE_CHECKING = False
@@ -35,12 +35,10 @@ _PLAIN = frozenset((ast.Name, ast.Member, ast.Index, ast.Call))
 # Operators that stand in one chain without parentheses between them.
 _FAMILY = {"+": "sum", "-": "sum", "*": "product", "/": "product", "//": "product", "%": "product"}
 _FAMILY |= {"&&": "and", "||": "or"}
-# The host compiler recurses along a chain; this many links cost it less than a tenth of its stack.
-_MAX_RUN = 100
 
 # Methods of the basic types that may be called on them without further checks: the host's positional arguments are
 # ML's. Those of more than one type (`index`, `count`) always take the checked path.
-_FAST = dict.fromkeys([*LIST_METHODS, "extend", "sort"], "list") | dict.fromkeys(STRING_METHODS, "str")
+_FAST = dict.fromkeys([*LIST_METHODS, "extend", "sort"], "list") | dict.fromkeys([*STRING_METHODS, "join"], "str")
 _SHARED = frozenset(("index", "count"))
 # An argument list that stands twice in a guarded call must be short, or nesting would grow the text exponentially.
 _MAX_TWICE = 120
@@ -180,7 +178,7 @@ class ExpressionGenerator(Writer):
         run = texts[0]
         for count, (operator, text) in enumerate(zip(operators, texts[1:], strict=True), 1):
             run = f"{run} {operator} {text}"
-            if not count % _MAX_RUN and not self.inline:
+            if not count % LONGEST_CHAIN and not self.inline and not self.path:
                 run = self.keep(f"({run})")
         return f"({run})"
 

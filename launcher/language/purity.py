@@ -20,12 +20,16 @@ if TYPE_CHECKING:
 # IMPURE has effects; PLAIN is the same on both paths; GUARDED needs a second path.
 IMPURE, PLAIN, GUARDED = 0, 1, 2
 
+# Longer chains are cut into pieces by temporaries, which effect-free texts cannot have.
+LONGEST_CHAIN = 100
+
 # Builtins without effects that cost little to call twice.
 _BUILTINS = frozenset(("len", "str", "int", "float", "bool", "typeof", "isinstance", "abs", "min", "max", "chr", "ord"))
 
+# Not `join`: the first try would use up an iterator.
 STRING_METHODS = frozenset((
     "upper", "lower", "strip", "lstrip", "rstrip", "capitalize", "title", "swapcase", "replace", "split", "rsplit",
-    "join", "startswith", "endswith", "find", "rfind", "rindex", "isdigit", "isalpha", "isalnum", "isspace",
+    "startswith", "endswith", "find", "rfind", "rindex", "isdigit", "isalpha", "isalnum", "isspace",
     "istitle", "isupper", "islower", "center", "ljust", "rjust",
 ))  # fmt: skip
 # Functions of the library's `math` that are the host's own wherever that succeeds.
@@ -90,7 +94,7 @@ class Purity:
         while isinstance(left, ast.Binary):
             rights.append(left.right)
             left = left.left
-        return self.all([left, *rights])
+        return self.all([left, *rights]) if len(rights) < LONGEST_CHAIN else IMPURE
 
     def _member(self, node: ast.Member) -> int:
         found = self.of(node.base)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from types import FunctionType
 
-from launcher.language.catalogue import LIBRARY
+from launcher.language.catalogue import HOST_FUNCTIONS, LIBRARY
 from launcher.language.purity import LIST_METHODS, MATH_FUNCTIONS, STRING_METHODS
 from launcher.runtime import access, errors
 from launcher.runtime.builtins_ml import BUILTINS
@@ -56,7 +56,9 @@ class Package(Module):
 
 
 def undefined(name: str) -> Any:
-    """A call of a name that nobody defines."""
+    """A call of a name that nobody defines. Those of the host's functions are refused as such."""
+    if name in HOST_FUNCTIONS:
+        raise errors.SecurityError(f"Access to function {name!r} is not allowed")
     raise NameError(f"name {name!r} is not defined")
 
 
