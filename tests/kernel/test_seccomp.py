@@ -119,6 +119,12 @@ def test_settings_that_mean_nothing_are_refused(variant: dict[str, object], mess
         seccomp.filter_bytes("default", variant, None)
 
 
+def test_additions_say_what_they_open() -> None:
+    found = seccomp.additions("default")
+    assert {"perf", "ptrace", "numa"} <= set(found)
+    assert all(found.values())
+
+
 @pytest.mark.parametrize("name", ["", "../../etc/passwd", "none", "De", "a/b"])
 def test_only_shipped_tables_have_names(name: str) -> None:
     with pytest.raises(ConfigurationError):

@@ -6,6 +6,7 @@ begin record -> temporaries, on disk -> commit record -> renames -> applied reco
 from __future__ import annotations
 
 import os
+from errno import ENOENT
 
 from launcher.enforce.staging import steps as steps_
 from launcher.enforce.staging.journal import SUFFIX, Journal, abandoned, records
@@ -209,9 +210,9 @@ def begin_record(todo: Sequence[Step], layers: Sequence[Layers]) -> dict[str, An
     ids = [libc.setfsuid(-1), libc.setfsgid(-1), os.getgroups()]  # -1 is no id: they only answer with the current one
     return {
         "record": "begin",
+        "ids": ids,
         "areas": areas,
         "temporaries": [[step.area, step.parent, step.temporary] for step in every],
-        "ids": ids,
     }
 
 
@@ -222,7 +223,8 @@ def recover(journals: str, act_as: Callable[[dict[str, Any]], None] | None = Non
     """Finishes or undoes every commit that a crash interrupted: (job, "finished" | "undone" | "stuck: why").
 
     `act_as` is called with each begin record before the host is touched: there a root launcher takes the `ids` (fsuid,
-    fsgid, groups) of the commit; afterwards it takes its own again. A commit that is still running is left alone. What
+    fsgid, groups) of the commit, as far as they are those of the journal's owner, who could write anything there; and
+    afterwards its own. Its ValueError leaves that journal alone. A commit that is still running is left alone, too. What
     is stuck (a directory that is gone) stays in the journal.
     """
     outcomes = []
@@ -242,35 +244,33 @@ def _recover_one(path: str, found: list[dict[str, Any]], act_as: Callable[[dict[
     if not found:
         os.unlink(path)  # it ended before its first record, so before its first temporary
         return "undone"
-    begin = found[0]
-    if act_as:
-        act_as(begin)
+    roots: dict[str, int] = {}
     try:
-        roots = _open_areas(begin["areas"])
+        if act_as:
+            act_as(found[0])
+        _open_areas(found[0]["areas"], roots)
+        places = Places(list(roots.items()))
+        try:
+            outcome = _finish(found, places) if len(found) > 1 else _undo(found[0], places)
+        finally:
+            places.close()
+        os.unlink(path)
     except OSError as error:
         return f"stuck: {error.filename}: {error.strerror}"
-    places = Places(list(roots.items()))
-    try:
-        outcome = _finish(found, places) if len(found) > 1 else _undo(begin, places)
-    except OSError as error:
-        return f"stuck: {error.filename}: {error.strerror}"
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        return f"stuck: this is no journal of a commit: {error}"
     finally:
-        places.close()
         for root in roots.values():
             os.close(root)
-    os.unlink(path)
     return outcome
 
 
-def _open_areas(areas: dict[str, list[Any]]) -> dict[str, int]:
-    roots = {}
+def _open_areas(areas: dict[str, list[Any]], roots: dict[str, int]) -> None:
     for name, (directory, device, inode) in areas.items():
-        fd = libc.openat2(libc.HERE, directory, DIRECTORY, 0, RESOLVE_NO_SYMLINKS)
-        roots[name] = fd
-        found = os.fstat(fd)
+        roots[name] = libc.openat2(libc.HERE, directory, DIRECTORY, 0, RESOLVE_NO_SYMLINKS)
+        found = os.fstat(roots[name])
         if (found.st_dev, found.st_ino) != (device, inode):
-            raise OSError(2, "it is another directory now", directory)
-    return roots
+            raise OSError(ENOENT, "it is another directory now", directory)
 
 
 def _finish(found: list[dict[str, Any]], places: Places) -> str:

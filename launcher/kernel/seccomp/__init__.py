@@ -51,6 +51,17 @@ def filter_bytes(
     return program
 
 
+def additions(table: str, *, tables_dir: str = "") -> dict[str, str]:
+    """The additions of a table and what each opens: what `syscalls.add` of a base profile may name. Not [L].
+
+    Raises ConfigurationError.
+    """
+    from launcher.kernel.seccomp.table import parse
+
+    path = _table_path(table, tables_dir)
+    return parse(_text(path), path).additions
+
+
 def shipped_tables() -> str:
     """The directory of the shipped tables: inside the installed package, or the checkout's profiles/."""
     package = os.path.dirname(os.path.abspath(launcher.__file__))

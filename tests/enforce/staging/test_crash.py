@@ -185,12 +185,43 @@ def test_a_crash_of_the_recovery_is_recovered_too(base: Path) -> None:
 
 def test_a_running_commit_is_left_alone(tmp_path: Path) -> None:
     journal = Journal(str(tmp_path), "job1")
-    journal.write({"record": "begin", "areas": {}, "temporaries": [], "ids": []})
+    journal.write({"record": "begin", "areas": {}, "temporaries": []})
     assert recover(str(tmp_path)) == []
     assert abandoned(journal.path) is None
     journal.leave()
     assert recover(str(tmp_path)) == [("job1", "undone")]
     assert os.listdir(tmp_path) == []
+
+
+def test_ids_that_are_refused_leave_the_journal_alone(tmp_path: Path) -> None:
+    journal = Journal(str(tmp_path), "job1")
+    journal.write({"record": "begin", "areas": {}, "temporaries": [], "ids": [0, 0, [0]]})
+    journal.leave()
+
+    def refuse(begin: dict[str, Any]) -> None:
+        raise ValueError(f"ids {begin['ids']} of somebody else")
+
+    ((_, outcome),) = recover(str(tmp_path), refuse)
+    assert outcome.startswith("stuck")
+    assert os.listdir(tmp_path) == ["job1.journal"]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [{"record": "begin"}],
+        [{"areas": [], "temporaries": 5}],
+        [{"areas": {}, "temporaries": []}, {"steps": [{}]}],
+        [7],
+    ],
+)
+def test_what_is_no_journal_is_stuck_and_no_traceback(tmp_path: Path, lines: list[Any]) -> None:
+    journal = Journal(str(tmp_path), "job1")
+    for line in lines:
+        journal.write(line)
+    journal.leave()
+    ((_, outcome),) = recover(str(tmp_path), lambda begin: begin.get("ids"))
+    assert outcome.startswith("stuck: this is no journal")
 
 
 def test_a_torn_record_counts_as_none(tmp_path: Path) -> None:
