@@ -70,7 +70,10 @@ class Host:
         self.who = who
         account = pwd.getpwuid(0) if who == "root" else ordinary_user()
         self.name, self.uid, self.gid, self.home = account.pw_name, account.pw_uid, account.pw_gid, account.pw_dir
-        self.top = tempfile.mkdtemp(prefix="mlsandbox-test-", dir="/var/tmp")
+        # not below /tmp or /var/tmp, which are private and writable in a sandbox
+        base = "/srv" if os.geteuid() == 0 else os.path.expanduser("~")
+        os.makedirs(base, exist_ok=True)
+        self.top = tempfile.mkdtemp(prefix="mlsandbox-test-", dir=base)
         self.root = f"{self.top}/root"
         self.workspace = f"{self.top}/workspace"
         os.chmod(self.top, 0o755)
