@@ -224,8 +224,8 @@ def recover(journals: str, act_as: Callable[[dict[str, Any]], None] | None = Non
 
     `act_as` is called with each begin record before the host is touched: there a root launcher takes the `ids` (fsuid,
     fsgid, groups) of the commit, as far as they are those of the journal's owner, who could write anything there; and
-    afterwards its own. Its ValueError leaves that journal alone. A commit that is still running is left alone, too. What
-    is stuck (a directory that is gone) stays in the journal.
+    afterwards its own. Its ValueError leaves that journal alone. A commit that is still running is left alone, too.
+    What is stuck (a directory that is gone) stays in the journal.
     """
     outcomes = []
     for name in sorted(os.listdir(journals)) if os.path.isdir(journals) else []:
