@@ -153,12 +153,12 @@ class Context:
         Programs save through `report.txt.tmp` and a rename. In a staged directory such a name never reaches the host:
         the commit judges what is there under the granted names (design section 6, Agreement).
         """
-        from launcher.runtime.scratch import original_names
+        from launcher.runtime.scratch import is_staged, original_names
 
         if operation not in {"read", "write", "append", "delete"}:
             return False
         directory, _, name = path.rpartition("/")
-        if not any(directory == top or directory.startswith(top.rstrip("/") + "/") for top in self.job.staged):
+        if not is_staged(directory, self.job.staged, self.scope):
             return False
         beside = [f"{directory}/{original}" for original in original_names(name)]
         return any(self._judged("file", word, at, {}).allowed for at in beside for word in ("write", "append"))

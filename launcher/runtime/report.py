@@ -2,12 +2,15 @@
 
 The claims come from inside the sandbox, so the supervisor records them as claims (`layer: runtime`). A job that asks
 a million times may not stall on its own reports, nor fill the supervisor's memory: a full pipe drops the line, and
-the next line that fits is preceded by the number of those that did not.
+the next line that fits is preceded by the number of those that did not. The descriptor may also be a memory file, which
+is never full: there the bound is ours, and uses stop before denials do, so that a busy job does not hide what it was
+refused.
 """
 
 from __future__ import annotations
 
 import os
+from stat import S_ISREG
 
 from launcher.canonical import canonical_json
 
@@ -25,6 +28,10 @@ MAX_LINE = 4096
 # Characters of one text; escaped, a character takes up to twelve bytes ("\ud83d\ude00"), so four texts may not fit.
 MAX_TEXT = 1024
 MAX_DECIDERS = 8
+# Bytes in a file: what the supervisor reads, and from where on only denials, and only notes, are still written.
+MAX_FILE = 1 << 20
+USES_UP_TO = MAX_FILE - (1 << 18)
+DENIALS_UP_TO = MAX_FILE - (1 << 14)
 
 
 class Reporter:
@@ -33,10 +40,12 @@ class Reporter:
     A descriptor below 0 reports nowhere.
     """
 
-    __slots__ = ("_descriptor", "dropped")
+    __slots__ = ("_descriptor", "_is_file", "_written", "dropped")
 
     def __init__(self, descriptor: int = -1) -> None:
         self._descriptor = descriptor
+        self._is_file = descriptor >= 0 and S_ISREG(os.fstat(descriptor).st_mode)
+        self._written = 0
         self.dropped = 0
         if descriptor >= 0:
             os.set_blocking(descriptor, False)
@@ -62,25 +71,32 @@ class Reporter:
                 "resource": cut(resource),
                 "deciders": places,
                 "detail": {key: cut(text) if isinstance(text, str) else text for key, text in (detail or {}).items()},
-            }
+            },
+            USES_UP_TO if outcome == ALLOWED else DENIALS_UP_TO,
         )
 
     def note(self, event: str, detail: dict[str, object]) -> None:
         """Something else worth recording: a token that was revoked, permissions that were elevated."""
-        self._send({"event": event, "outcome": "", "detail": detail})
+        self._send({"event": event, "outcome": "", "detail": detail}, MAX_FILE)
 
-    def _send(self, claim: dict[str, object]) -> None:
+    def _send(self, claim: dict[str, object], most: int) -> None:
         if self._descriptor < 0:
             return
-        if self.dropped and self._write({"event": "dropped", "outcome": "", "detail": {"count": self.dropped}}):
-            self.dropped = 0
-        if not self._write(claim):
+        line = _fitting(claim)
+        if self._is_file and self._written + len(line) > most:
+            self.dropped += 1
+            return
+        if self.dropped:
+            lost = canonical_json({"event": "dropped", "outcome": "", "detail": {"count": self.dropped}}) + b"\n"
+            self.dropped = 0 if self._write(lost) else self.dropped
+        if not self._write(line):
             self.dropped += 1
 
-    def _write(self, claim: dict[str, object]) -> bool:
-        line = _fitting(claim)
+    def _write(self, line: bytes) -> bool:
         try:
-            return os.write(self._descriptor, line) == len(line)
+            written = os.write(self._descriptor, line)
+            self._written += written
+            return written == len(line)
         except BlockingIOError:
             return False
         except OSError:

@@ -306,6 +306,13 @@ def test_scratch_names_beside_granted_files(bench: Workbench, name: str, passes:
     assert root.staged_scratch(bench.path(name)) is passes
 
 
+@pytest.mark.parametrize("staged", ["out", "out/*.txt", "out/report.txt", "**/report.txt", "*/report.txt", "out/**"])
+def test_staged_directories_may_be_told_by_patterns(bench: Workbench, staged: str) -> None:
+    root = bench.hold("file.write out/report.txt", staged=[bench.path(staged)])
+    assert root.can_access_resource("file", "out/report.txt.tmp", "write")
+    assert not root.can_access_resource("file", "out/other.txt.tmp", "write")
+
+
 def test_a_safe_save_works(bench: Workbench) -> None:
     bench.hold("file.write out/*.txt", staged=[bench.path("out")])
     bench.call("file.write", "out/a.txt.tmp", "new")

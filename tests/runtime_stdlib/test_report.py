@@ -6,11 +6,11 @@ import json
 import os
 import time
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from launcher.capability.grant import Grant, Place
-from launcher.runtime.report import ALLOWED, DENIED, MAX_LINE, Reporter
+from launcher.runtime.report import ALLOWED, DENIALS_UP_TO, DENIED, MAX_FILE, MAX_LINE, USES_UP_TO, Reporter
 
 
 def lines(descriptor: int) -> list[dict[str, object]]:
@@ -60,6 +60,24 @@ def test_a_full_pipe_drops_at_once_and_tells_how_many() -> None:
     assert reporter.dropped == 0
 
 
+def test_a_memory_file_is_bounded_and_keeps_denials_and_notes() -> None:
+    descriptor = os.memfd_create("test")
+    reporter = Reporter(descriptor)
+    for _ in range(5000):
+        reporter.access(ALLOWED, "file", "read", "x" * 200)
+    uses = os.fstat(descriptor).st_size
+    assert uses <= USES_UP_TO
+    for _ in range(5000):
+        reporter.access(DENIED, "file", "read", "y" * 200)
+    assert uses < os.fstat(descriptor).st_size <= DENIALS_UP_TO
+    reporter.note("result", {"json": "1"})
+    assert os.fstat(descriptor).st_size <= MAX_FILE
+    kept = [json.loads(line) for line in os.pread(descriptor, MAX_FILE, 0).splitlines()]
+    lost = sum(item["detail"]["count"] for item in kept if item["event"] == "dropped")
+    assert len([item for item in kept if item["event"] == "access"]) + lost == 10000
+    assert kept[-1]["event"] == "result"
+
+
 def test_a_supervisor_that_is_gone_is_no_error() -> None:
     read, write = os.pipe()
     reporter = Reporter(write)
@@ -80,6 +98,7 @@ def test_children_do_not_get_the_descriptor() -> None:
     assert not os.get_inheritable(write)
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(
     st.text(max_size=3000),
     st.lists(st.text(max_size=1500), max_size=12),

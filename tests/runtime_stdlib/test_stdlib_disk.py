@@ -193,11 +193,12 @@ def test_names_that_are_not_utf8(maze: Workbench) -> None:
 
 NAMES = st.sampled_from(["a", "b", "data", "secret", "..", ".", "", "x"])
 PATHS = st.lists(NAMES, min_size=1, max_size=7).map("/".join)
-TREES = st.lists(st.tuples(PATHS, PATHS, st.booleans()), max_size=8)
+PLACES = PATHS.filter(lambda path: ".." not in path)  # a job makes links where it may write
+TREES = st.lists(st.tuples(PLACES, PATHS, st.booleans()), max_size=8)
 
 
 @given(TREES, st.lists(PATHS, min_size=1, max_size=5))
-@settings(max_examples=150)
+@settings(max_examples=100, deadline=None)
 def test_no_tree_of_links_leads_outside(tree: list[tuple[str, str, bool]], paths: list[str]) -> None:
     """Whatever links a job makes, what it reads is a file of `data`, and what it writes stays in `data`."""
     with tempfile.TemporaryDirectory() as folder:

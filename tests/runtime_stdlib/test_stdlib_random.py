@@ -6,7 +6,7 @@ import random as host
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from launcher.runtime import stdlib
@@ -48,6 +48,7 @@ DRAWS: list[tuple[str, tuple[Any, ...], Any]] = [
 ]
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(
     st.integers(-(2**80), 2**80) | st.floats(allow_nan=False) | st.text() | st.binary(),
     st.lists(st.sampled_from(range(len(DRAWS))), max_size=30),

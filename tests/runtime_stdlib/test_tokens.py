@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from launcher.capability.scope import Scope
@@ -87,7 +87,7 @@ USE: list[tuple[str, dict[str, Any], str, str, dict[str, Any], str]] = [
     ("K073", {"allowed_extensions": [".md"]}, "read", "/tmp/deploy.sh", {}, "extension_not_allowed"),
     ("extension", {"allowed_extensions": [".md"]}, "read", "/tmp/a.md", {}, "ok"),
     ("hidden file", {"allowed_extensions": [".md"]}, "read", "/tmp/.md", {}, "extension_not_allowed"),
-    ("K075", {"not_before": time.time() + 60}, "read", "/tmp/x", {}, "outside_time_window"),
+    ("K075", {"not_before": time.time() + 3600}, "read", "/tmp/x", {}, "outside_time_window"),
     ("size", {"max_file_size": 5}, "read", "/tmp/x", {"size": 6}, "size_exceeded"),
     ("size fits", {"max_file_size": 5}, "read", "/tmp/x", {"size": 5}, "ok"),
     ("denied", {"denied_patterns": ["/tmp/s/**"]}, "read", "/tmp/s/k", {}, "resource_not_permitted"),
@@ -342,6 +342,7 @@ SOME = st.lists(st.sampled_from(PATTERNS), min_size=1, max_size=3)
 WORDS = st.lists(st.sampled_from(["read", "write", "delete"]), min_size=1, max_size=3)
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(SOME, WORDS, st.none() | SOME, st.none() | WORDS, st.sampled_from(PATHS), st.sampled_from(["read", "write"]))
 def test_a_child_never_allows_what_its_parent_does_not(
     patterns: list[str], operations: list[str], asked: Any, words: Any, path: str, operation: str
@@ -365,6 +366,7 @@ VALUES: dict[str, Any] = {
 CONSTRAINTS = st.fixed_dictionaries({}, optional=VALUES)
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(CONSTRAINTS, CONSTRAINTS, CONSTRAINTS)
 def test_meet_is_a_meet(a: dict[str, Any], b: dict[str, Any], c: dict[str, Any]) -> None:
     left, right, third = parsed(a), parsed(b), parsed(c)
