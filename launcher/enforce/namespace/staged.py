@@ -7,6 +7,7 @@ with the user's own ids.
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 
@@ -91,12 +92,19 @@ class StagedWrites:
     # -- before the job -----------------------------------------------------------------------------------------------
 
     def prepare(self, scratch: int) -> None:
-        """Fills the lower layers in the scratch file system behind the descriptor. Raises RefusedError, OSError."""
+        """Fills the lower layers in the scratch file system behind the descriptor.
+
+        Raises RefusedError, EnforcementError.
+        """
         self._scratch = scratch
         disk, files = self._limits["max_disk"] or _DEFAULT_DISK, self._limits["max_files"] or _DEFAULT_FILES
         budget = Budget(disk, files)
         for area in self.areas:
-            self._baselines[area.name] = Baseline() if area.live_lower else self._snapshot(area, budget)
+            try:
+                self._baselines[area.name] = Baseline() if area.live_lower else self._snapshot(area, budget)
+            except OSError as error:
+                hint = "raise limits.max_disk or limits.max_files" if error.errno == errno.ENOSPC else ""
+                raise EnforcementError("take a snapshot of", area.directory, error.errno or 0, hint=hint) from error
 
     def _snapshot(self, area: Area, budget: Budget) -> Baseline:
         source = self._source(area.directory)

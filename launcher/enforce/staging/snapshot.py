@@ -72,8 +72,8 @@ class Snapshot:
     def _directory(self, source: int, target: int, inside: str, depth: int) -> None:
         for name in names(source):
             path = join(inside, name)
-            found = os.stat(name, dir_fd=source, follow_symlinks=False)
             try:
+                found = os.stat(name, dir_fd=source, follow_symlinks=False)
                 if stat.S_ISDIR(found.st_mode):
                     self._child(source, target, path, found, depth + 1)
                 elif stat.S_ISREG(found.st_mode):

@@ -142,7 +142,10 @@ class Reader:
                     if any(want.pattern.could_match_below(path) for want in wants):
                         pending.append(path)
                     continue
-                yield from self._judge(entry, path, top, wants)
+                try:
+                    yield from self._judge(entry, path, top, wants)
+                except FileNotFoundError:
+                    continue  # it went away while we looked: as if it had gone before
 
     def _judge(
         self, entry: os.DirEntry[str], path: str, top: str, wants: list[Want]
