@@ -1,88 +1,30 @@
-"""Statements to host code, and the whole program to one code object.
+"""Statements to host code: the text of a whole program.
 
 The program becomes the body of one function, so that its variables are locals of that function and cells of those
-inside it: as quick as the host's own. The text is compiled at once; afterwards the prefix of variables is taken off
-the names that error messages and tracebacks show. Host names never come from the program: identifiers are ASCII words
-with a prefix, everything else is `repr` of a string or number.
+inside it: as quick as the host's own. Host names never come from the program: identifiers are ASCII words with a
+prefix, everything else is `repr` of a string or number.
 """
 
 from __future__ import annotations
 
 from launcher.language import ast
-from launcher.language.diagnostics import Diagnostic, SourceError
-from launcher.language.generate_expressions import ExpressionGenerator, Text
+from launcher.language.generate_calls import CallGenerator
+from launcher.language.generate_expressions import Text
 from launcher.language.purity import GUARDED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from types import CodeType
     from typing import Any
 
     from launcher.language.names import Names
     from launcher.language.scopes import Scope
-    from launcher.language.source import Source
 
-# The file name in code objects by which tracebacks know ML frames; the program's name follows.
-FILE_PREFIX = "ml:"
 # `elif` becomes `else: if` up to this indentation; the host takes 100 levels.
 _DEEPEST_ELSE = 40
-_FUNCTION_NAMES = {"main": "<program>", "<module>": "<input>"}
 
 
-class Generated:
-    """Host code of one source: the code of its main function, and the ML offset of each of its lines."""
-
-    __slots__ = ("code", "marks")
-
-    def __init__(self, code: CodeType, marks: tuple[int, ...]) -> None:
-        self.code = code
-        self.marks = marks
-
-
-def generate(program: ast.Program, source: Source, names: Names, *, module: bool = False) -> Generated:
-    """The code of a checked program; of a user `module` the top-level names are exported.
-
-    Raises SourceError for what the host's compiler refuses: more than 20 loops and `try` inside each other, or an
-    expression beyond its stack.
-    """
-    generator = Generator(names, names.scopes[program])
-    text = generator.program(program, module=module)
-    whole = _compiled(text, source, generator.marks)
-    code = next(constant for constant in whole.co_consts if hasattr(constant, "co_code"))
-    return Generated(_renamed(code), tuple(generator.marks))
-
-
-def generate_session(program: ast.Program, source: Source, names: Names) -> Generated:
-    """The code of one input of an interactive session: its top-level variables are globals of the session.
-
-    The value of a final expression statement goes to the function `echo`. Raises SourceError.
-    """
-    generator = Generator(names, names.scopes[program])
-    generator.session = True
-    generator.purity.modules = frozenset()
-    text = generator.session_text(program)
-    return Generated(_renamed(_compiled(text, source, generator.marks)), tuple(generator.marks))
-
-
-def _compiled(text: str, source: Source, marks: list[int]) -> CodeType:
-    try:
-        return compile(text, FILE_PREFIX + source.name, "exec", dont_inherit=True)
-    except (SyntaxError, RecursionError, MemoryError, ValueError) as error:
-        raise SourceError(source, [_refusal(error, marks)]) from None
-
-
-def _refusal(error: BaseException, marks: list[int]) -> Diagnostic:
-    line = getattr(error, "lineno", None) or 1
-    start = marks[min(line, len(marks)) - 1]
-    nested = "nested blocks" in str(error)
-    message = "more than 20 loops, try and except inside each other" if nested else f"this is too deep: {error}"
-    if "outside function" in str(error):
-        return Diagnostic("return outside a function", start, start + 1)
-    return Diagnostic(message, start, start + 1, hint="move an inner part into a function")
-
-
-class Generator(ExpressionGenerator):
+class Generator(CallGenerator):
     """The statements."""
 
     __slots__ = ("_imports", "_result", "session")
@@ -192,12 +134,12 @@ class Generator(ExpressionGenerator):
     def _set_index(self, target: ast.Index, node: ast.Assign) -> None:
         parts = (node.value, target.base, target.index)
         if self.purity.all(parts) == GUARDED:
-            fast, slow = self._both(parts)
-            self.line(f"try: {self._subscriptable(fast[1])}[{fast[2]}] = {fast[0]}")
-            self.line(f"except MISS: {self._subscriptable(slow[1])}[{slow[2]}] = {slow[0]}")
+            fast, slow = self.both(parts)
+            self.line(f"try: {self.subscriptable(fast[1])}[{fast[2]}] = {fast[0]}")
+            self.line(f"except MISS: {self.subscriptable(slow[1])}[{slow[2]}] = {slow[0]}")
             return
         value, base, index = self.operands(parts)
-        self.last(f"{self._subscriptable(base)}[{index}] = {value}", node)
+        self.last(f"{self.subscriptable(base)}[{index}] = {value}", node)
 
     def _set_member(self, target: ast.Member, value: ast.Expression, node: ast.Node) -> None:
         parts: tuple[ast.Expression, ...] = (value, target.base)
@@ -205,8 +147,8 @@ class Generator(ExpressionGenerator):
         if not self.purity.all(parts):
             parts = tuple([Text(self.keep(text)) for text in self.operands(parts)])
         self.at = node.start
-        fast, slow = self._both(parts)
-        self.line(f"try: {self._subscriptable(fast[1])}[{target.name!r}] = {fast[0]}")
+        fast, slow = self.both(parts)
+        self.line(f"try: {self.subscriptable(fast[1])}[{target.name!r}] = {fast[0]}")
         self.line(f"except MISS: set_entry({slow[1]}, {target.name!r}, {slow[0]})")
 
     def _set_slice(self, target: ast.Slice, node: ast.Assign) -> None:
@@ -214,7 +156,7 @@ class Generator(ExpressionGenerator):
         texts = iter(self.operands((node.value, target.base, *parts)))
         value, base = next(texts), next(texts)
         bounds = [next(texts) if part is not None else "" for part in (target.low, target.high, target.step)]
-        self.last(f"{self._subscriptable(base)}[{':'.join(bounds)}] = {value}", node)
+        self.last(f"{self.subscriptable(base)}[{':'.join(bounds)}] = {value}", node)
 
     def _compound(self, node: ast.Assign) -> None:
         """`target op= value` is `target = target op value`, with the parts of the target evaluated once."""
@@ -242,7 +184,7 @@ class Generator(ExpressionGenerator):
         if node.form == "[":
             self.last(f"{''.join([f'v_{name.name}, ' for name in node.names])}= {value}", node)
             return
-        kept = self._subscriptable(self.keep(value))
+        kept = self.subscriptable(self.keep(value))
         for name in node.names:
             self.line(f"v_{name.name} = {kept}[{name.name!r}]")
 
@@ -412,24 +354,6 @@ class Generator(ExpressionGenerator):
 
 def _parameters(parameters: Iterable[ast.Parameter]) -> str:
     return ", ".join([f"v_{parameter.name}" for parameter in parameters])
-
-
-def _renamed(code: CodeType) -> CodeType:
-    """The code with the names of variables as ML writes them; temporaries get a `.`, which no ML name has."""
-    constants = tuple([_renamed(item) if hasattr(item, "co_code") else item for item in code.co_consts])
-    name = code.co_name[2:] if code.co_name.startswith("v_") else _FUNCTION_NAMES.get(code.co_name, "fn")
-    return code.replace(
-        co_consts=constants,
-        co_name=name,
-        co_qualname=name,
-        co_varnames=tuple(map(_shown, code.co_varnames)),
-        co_cellvars=tuple(map(_shown, code.co_cellvars)),
-        co_freevars=tuple(map(_shown, code.co_freevars)),
-    )
-
-
-def _shown(name: str) -> str:
-    return name[2:] if name.startswith("v_") else f".{name}"
 
 
 _STATEMENTS: dict[type[ast.Statement], Callable[[Generator, Any], None]] = {

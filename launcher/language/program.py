@@ -12,8 +12,8 @@ import sys
 from launcher.canonical import sha256_hex
 from launcher.language import ast, declare, names
 from launcher.language.catalogue import BUILTIN_MODULE, HOST_MODULES, LIBRARY
+from launcher.language.codegen import generate, generate_session
 from launcher.language.diagnostics import Diagnostic, Findings, SourceError
-from launcher.language.generate import generate, generate_session
 from launcher.language.parser import parse
 from launcher.language.source import Source
 from launcher.language.uses import uses

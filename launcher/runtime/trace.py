@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from launcher.language.codegen import FILE_PREFIX
 from launcher.language.diagnostics import excerpt
-from launcher.language.generate import FILE_PREFIX
 from launcher.language.source import Source
 from launcher.runtime.errors import CapabilityError, RethrownError, UserError, described
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
+from launcher.language.codegen import FILE_PREFIX
 from launcher.language.diagnostics import SourceError
-from launcher.language.generate import FILE_PREFIX
 from launcher.language.program import compile_program
 from launcher.runtime.context import Context
 from launcher.runtime.errors import Caught, described
