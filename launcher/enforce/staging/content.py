@@ -17,18 +17,12 @@ SAME, PREFIX, OTHER = "same", "prefix", "other"
 
 
 def copy(source: int, target: int, size: int) -> None:
-    """Copies `size` bytes (less if the file shrinks meanwhile) from offset 0: shared extents where the file system has
-    them, else in the kernel. Leaves `target` at its end.
+    """Makes `size` bytes from offset 0 of `source` all of `target`: shared extents where the file system has them, else
+    copied by the kernel. Holes stay holes, so a file of 8 TiB that holds nothing does not fill the host.
     """
-    if size > _CHUNK and _cloned(source, target):
-        os.lseek(target, 0, os.SEEK_END)
-        return
-    done = 0
-    while done < size:
-        count = os.sendfile(target, source, done, min(size - done, 1 << 30))
-        if count == 0:
-            return
-        done += count
+    if size <= _CHUNK or not _cloned(source, target):
+        _copy_range(source, 0, size, target)
+    os.ftruncate(target, size)
 
 
 def _cloned(source: int, target: int) -> bool:
@@ -42,13 +36,22 @@ def _cloned(source: int, target: int) -> bool:
 
 
 def append(source: int, target: int, offset: int, size: int) -> None:
-    """Copies the bytes of `source` from `offset` to `size` to the end of `target`."""
-    os.lseek(target, 0, os.SEEK_END)
-    while offset < size:
-        count = os.sendfile(target, source, offset, min(size - offset, 1 << 30))
-        if count == 0:
-            return
-        offset += count
+    """Adds the bytes of `source` from `offset` to `size` to the end of `target`."""
+    end = os.fstat(target).st_size
+    _copy_range(source, offset, size, target, end - offset)
+    os.ftruncate(target, end + size - offset)
+
+
+def _copy_range(source: int, offset: int, size: int, target: int, shift: int = 0) -> None:
+    """The data of `source` from `offset` to `size`, to where it is in `target`, `shift` bytes further on."""
+    while (offset := _data_from(source, offset, size)) < size:
+        end = min(os.lseek(source, offset, os.SEEK_HOLE), size)
+        os.lseek(target, offset + shift, os.SEEK_SET)
+        while offset < end:
+            count = os.sendfile(target, source, offset, min(end - offset, 1 << 30))
+            if count == 0:
+                return  # it shrinks while we read: its identity says so to those who ask
+            offset += count
 
 
 def placeholder(fd: int, size: int) -> None:

@@ -58,6 +58,31 @@ def test_copy_and_append(tmp_path: Path) -> None:
     assert (tmp_path / "t").read_bytes() == content
 
 
+def test_holes_stay_holes(tmp_path: Path) -> None:
+    source = os.memfd_create("x")
+    os.pwrite(source, b"begin", 0)
+    os.pwrite(source, b"end", 1 << 40)
+    os.ftruncate(source, 2 << 40)
+    target = os.open(tmp_path / "t", os.O_RDWR | os.O_CREAT)
+    copy(source, target, 1 << 41)
+    append(source, target, (1 << 40) - 1, 1 << 41)
+    found = os.fstat(target)
+    assert found.st_size == (2 << 40) + (1 << 40) + 1
+    assert found.st_blocks * 512 < MIB
+    assert os.pread(target, 5, 0) == b"begin"
+    assert os.pread(target, 3, 1 << 40) == os.pread(target, 3, (2 << 40) + 1) == b"end"
+
+
+@given(st.binary(max_size=300), st.binary(max_size=300), st.integers(0, 300))
+def test_append_adds_exactly_the_rest(old: bytes, content: bytes, offset: int) -> None:
+    offset = min(offset, len(content))
+    target, source = holding(old), holding(content)
+    append(source, target, offset, len(content))
+    assert os.pread(target, 1000, 0) == old + content[offset:]
+    os.close(target)
+    os.close(source)
+
+
 @pytest.mark.parametrize("size", [1, 7, 8, 1000, 64 << 10, (64 << 10) + 1, 1_000_000])
 def test_placeholders_tell_a_partial_write(size: int) -> None:
     old = os.memfd_create("x")
