@@ -10,13 +10,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from launcher.capability.hosts import HostPattern
+from launcher.capability.ports import EVERY_PORT, parse_ports, port_ranges, ports_hold
+from launcher.egress.ports import without
 from launcher.egress.protocol import addresses
 from launcher.egress.protocol.authority import LITERAL, NAME, NUMERIC, Host
-from launcher.egress.rule import DATABASE, HTTP, HTTPS, POSTGRESQL, TCP, Rule, rules_of
+from launcher.egress.rule import DATABASE, HTTP, HTTPS, NEVER, POSTGRESQL, TCP, Rule, rules_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from launcher.capability.glob import Interval
     from launcher.capability.grant import Grant
 
 NOT_LISTED = "not in allowlist"
@@ -61,7 +64,7 @@ class Opening:
 
 
 class _Deny:
-    """A deny: its schemes, its pattern (None for every host), its ports (empty for all) and methods."""
+    """A deny: its schemes, its pattern (None for every host), its ports and methods (none for all)."""
 
     __slots__ = ("grant", "methods", "pattern", "ports", "schemes")
 
@@ -69,8 +72,13 @@ class _Deny:
         self.grant = grant
         self.pattern = HostPattern(text) if text is not None else None
         self.schemes = frozenset(grant.operations)
-        self.ports = frozenset(int(port) for port in grant.constraints.get("ports") or ())
+        self.ports = self._ports(grant)
         self.methods = frozenset(str(method).upper() for method in grant.constraints.get("methods") or ())
+
+    def _ports(self, grant: Grant) -> tuple[Interval, ...]:
+        if self.pattern is not None:
+            return port_ranges(self.pattern, grant, "", broad=True)
+        return parse_ports(grant.constraints["ports"]) if "ports" in grant.constraints else EVERY_PORT
 
     @property
     def partial(self) -> bool:
@@ -78,10 +86,10 @@ class _Deny:
         return bool(self.methods or (self.pattern is not None and self.pattern.path))
 
     def hits(self, scheme: str, host: Host, port: int) -> bool:
-        if scheme not in self.schemes or (self.ports and port not in self.ports):
-            return False
-        pattern = self.pattern
-        return pattern is None or (pattern.port in (None, port) and pattern.matches_host(host.text))
+        return self.hits_host(scheme, host) and ports_hold(self.ports, port, broad=False)
+
+    def hits_host(self, scheme: str, host: Host) -> bool:
+        return scheme in self.schemes and (self.pattern is None or self.pattern.matches_host(host.text))
 
     def hits_request(self, method: str, path: str) -> bool:
         if self.methods and method not in self.methods:
@@ -98,16 +106,20 @@ class Rules:
     def __init__(self, grants: Sequence[Grant], denies: Iterable[Grant] = (), generation: int = 0) -> None:
         self.generation = generation
         self.grants = tuple(grants)
-        self.rules = tuple(rule for index, grant in enumerate(grants) for rule in rules_of(index, grant))
-        self.denies = tuple(deny for grant in denies if grant.type == "network" for deny in _denies(grant))
+        self.deny_grants = tuple(grant for grant in denies if grant.type == "network")
+        self.rules = tuple(rule for grant in grants for rule in rules_of(grant))
+        self.denies = tuple(deny for grant in self.deny_grants for deny in _denies(grant))
+        self.expires = min((rule.expires for rule in self.rules), default=NEVER)
         self._openings: dict[tuple[Host, int], Opening] = {}  # answers given before: the rules do not change
         self._literals = any(rule.pattern.block is not None for rule in self.rules)
         self._exact = {rule.pattern.host for rule in self.rules if not rule.wildcard}
 
-    @property
-    def ports(self) -> tuple[int, ...]:
-        """Every port that some grant opens, sorted: where fallback listeners stand."""
-        return tuple(sorted({port for rule in self.rules for port in rule.ports}))
+    def at(self, now: float) -> Rules:
+        """The rules that hold at a time (seconds since the epoch): these, or fewer where some grant has expired."""
+        if now < self.expires:
+            return self
+        left = [grant for grant in self.grants if float(grant.constraints.get("expires_at") or NEVER) > now]
+        return Rules(left, self.deny_grants, self.generation)
 
     @property
     def intercepts(self) -> bool:
@@ -119,12 +131,14 @@ class Rules:
 
     def resolves(self, host: Host) -> bool:
         """Whether the job may know that this name exists: some grant for it is not denied on every port."""
-        return host.kind == NAME and any(
-            not self._denied(rule.scheme, host, port)
-            for rule in self.rules
-            if rule.matches_host(host)
-            for port in rule.ports
-        )
+        return host.kind == NAME and any(self._open_ports(rule, host) for rule in self.rules if rule.matches_host(host))
+
+    def _open_ports(self, rule: Rule, host: Host) -> tuple[Interval, ...]:
+        left = rule.ports
+        for deny in self.denies:
+            if not deny.partial and deny.hits_host(rule.scheme, host):
+                left = without(left, deny.ports)
+        return left
 
     def by_wildcard(self, host: Host) -> bool:
         """Whether only a wildcard grants this name, so that it carries bytes the job chose."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from launcher.capability.databases import UrlPattern
 from launcher.capability.hosts import HostPattern
 from launcher.capability.limits import Limits
+from launcher.capability.ports import ports_hold
 from launcher.egress import lint
 from launcher.egress.ports import EGRESS_OPERATIONS, LOCAL_HOSTS, database_server, is_file_database, network_ports
 from launcher.egress.protocol import addresses
@@ -15,9 +16,11 @@ from launcher.egress.protocol.authority import LITERAL, Host
 from launcher.errors import DocumentError
 
 if TYPE_CHECKING:
+    from launcher.capability.glob import Interval
     from launcher.capability.grant import Grant
 
 HTTP, HTTPS, TCP, POSTGRESQL, DATABASE = "http", "https", "tcp", "postgresql", "database"
+NEVER = float("inf")
 _SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 
 
@@ -32,16 +35,15 @@ class Injection:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rule:
-    """`ports` empty means the scheme's own. `index` is the grant's number, which its budgets are kept under.
+    """`expires` is in seconds since the epoch, infinite for never.
 
     `private` is True for every private address, or the networks that are allowed; `url` is there for databases only.
     """
 
-    index: int
     grant: Grant
     scheme: str
     pattern: HostPattern
-    ports: frozenset[int]
+    ports: tuple[Interval, ...]
     methods: frozenset[str] = frozenset()
     intercept: bool = False
     private: bool = False
@@ -56,6 +58,10 @@ class Rule:
         return str(self.grant.place) or self.grant.policy
 
     @property
+    def expires(self) -> float:
+        return float(self.grant.constraints.get("expires_at") or NEVER)
+
+    @property
     def wildcard(self) -> bool:
         return "*" in self.pattern.host
 
@@ -65,7 +71,7 @@ class Rule:
         return self.pattern.matches_host(host.text)
 
     def matches_port(self, port: int) -> bool:
-        return port in self.ports
+        return ports_hold(self.ports, port, broad=False)
 
     def permits(self, packed: bytes, kind: str) -> bool:
         """Whether an address of that kind may be dialled under this rule."""
@@ -75,10 +81,15 @@ class Rule:
             return self.loopback
         if kind == addresses.METADATA:
             # Only an address that is named one by one: a /16 that happens to hold it is no decision.
-            return any(packed in net and not net.shift for net in self.networks)
+            return any(packed in net and not net.shift for net in self.networks) or (self.private and self._is(packed))
         if any(packed in net for net in self.networks):
             return True
         return kind == addresses.PRIVATE and (self.private or self._named(packed))
+
+    def _is(self, packed: bytes) -> bool:
+        """The grant's host is exactly this address."""
+        block = self.pattern.block
+        return block is not None and block[1] == block[2] == int.from_bytes(packed, "big")
 
     def _named(self, packed: bytes) -> bool:
         """The grant writes this private address, or a range that is private throughout, as its host."""
@@ -89,27 +100,26 @@ class Rule:
         return all(addresses.classify(edge) == addresses.PRIVATE for edge in edges)
 
 
-def rules_of(index: int, grant: Grant) -> list[Rule]:
+def rules_of(grant: Grant) -> list[Rule]:
     """The rules of a network or database grant. Raises DocumentError for constraints that cannot be enforced."""
     if grant.type == "database":
-        return [rule for text in grant.patterns for rule in _database(index, grant, str(text))]
+        return [rule for text in grant.patterns for rule in _database(grant, str(text))]
     return [
-        _network(index, grant, operation, str(text))
+        _network(grant, operation, str(text))
         for text in grant.patterns
         for operation in grant.operations
         if operation in EGRESS_OPERATIONS
     ]
 
 
-def _network(index: int, grant: Grant, operation: str, text: str) -> Rule:
+def _network(grant: Grant, operation: str, text: str) -> Rule:
     pattern = HostPattern(text)
     limits = grant.constraints
     private, networks = _private(grant)
-    lint.check_pattern(pattern, networks, bool(limits.get("allow_loopback")), str(grant.place))
+    lint.check_pattern(pattern, grant, networks)
     methods = frozenset(str(method).upper() for method in limits.get("methods") or ())
     injections = _injections(grant, operation)
     return Rule(
-        index,
         grant,
         operation,
         pattern,
@@ -165,7 +175,7 @@ def _injection(entry: Any, grant: Grant) -> Injection:
     return Injection(header, str(entry["secret"]), template)
 
 
-def _database(index: int, grant: Grant, text: str) -> list[Rule]:
+def _database(grant: Grant, text: str) -> list[Rule]:
     if is_file_database(text):
         return []
     scheme, pattern, port = database_server(text, grant)
@@ -174,11 +184,10 @@ def _database(index: int, grant: Grant, text: str) -> list[Rule]:
     # unless it is what the URL names.
     return [
         Rule(
-            index,
             grant,
             POSTGRESQL if scheme == POSTGRESQL else DATABASE,
             pattern,
-            frozenset({port}),
+            ((port, port),),
             private=private or "allow_private" not in grant.constraints,
             networks=networks,
             loopback=pattern.host in LOCAL_HOSTS,

@@ -23,7 +23,7 @@ from _socket import (
 )
 from sys import byteorder
 
-from launcher.egress.ports import opened_ports
+from launcher.egress.ports import opened_ports, ports_in
 from launcher.errors import EnforcementError
 from launcher.kernel import netlink
 
@@ -31,6 +31,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from launcher.capability.glob import Interval
     from launcher.capability.grant import Grant
 
     Spec = tuple[str, int, str, int]  # kind, family, address, port
@@ -39,8 +40,9 @@ if TYPE_CHECKING:
 DNS_PORT = 53
 PROXY_PORT = 3128  # the registered squid port: where people look for a proxy
 REDIRECT_PORT = 15001  # what nft redirects every other connection to
-ALWAYS = (80, 443)  # listeners without nft, granted or not: a refusal there can be read (403, TLS alert)
+ALWAYS = ((80, 80), (443, 443))  # listeners without nft, granted or not: a refusal there can be read (403, TLS alert)
 BACKLOG = 512
+MAX_PORTS = 100  # two sockets each, and the kernel passes 253 descriptors in one message (SCM_MAX_FD)
 _ANY = ((AF_INET, "0.0.0.0"), (AF_INET6, "::"))  # noqa: S104  inside the job's namespace that is its own loopback
 _LOCAL = ((AF_INET, "127.0.0.1"), (AF_INET6, "::1"))
 
@@ -63,6 +65,7 @@ RESOLV_CONF = "nameserver 127.0.0.1\noptions timeout:1 attempts:2 edns0\n"
 def plan(grants: Iterable[Grant], *, redirect: bool) -> list[Spec]:
     """The sockets for these grants. With `redirect` nft brings every connection to one port, else each port has one."""
     everywhere, local = opened_ports(grants)
+    ports = _ports(local if redirect else [*everywhere, *ALWAYS])
     specs: list[Spec] = []
     for family, address in _LOCAL:
         specs.append(("dns-udp", family, address, DNS_PORT))
@@ -70,11 +73,20 @@ def plan(grants: Iterable[Grant], *, redirect: bool) -> list[Spec]:
         specs.append(("proxy", family, address, PROXY_PORT))
     if redirect:
         specs += [("tcp", family, address, REDIRECT_PORT) for family, address in _LOCAL]
-        specs += [("tcp", family, address, port) for port in sorted(local) for family, address in _LOCAL]
+        specs += [("tcp", family, address, port) for port in ports for family, address in _LOCAL]
     else:
-        ports = sorted((everywhere | set(ALWAYS)) - {PROXY_PORT, DNS_PORT})
         specs += [("tcp", family, address, port) for port in ports for family, address in _ANY]
     return specs
+
+
+def _ports(ranges: list[Interval]) -> list[int]:
+    found = ports_in(ranges, MAX_PORTS)
+    if found is None:
+        hint = (
+            "grant fewer ports, or let the kernel have nf_tables, with which ports of other hosts need no listener each"
+        )
+        raise EnforcementError("listen on", f"more than {MAX_PORTS} ports", hint=hint)
+    return [port for port in found if port not in {PROXY_PORT, DNS_PORT, REDIRECT_PORT}]
 
 
 def build(grants: Iterable[Grant]) -> list[Listener]:

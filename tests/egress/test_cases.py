@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from launcher.capability.check import check_grant
 from launcher.egress.policy import Rules
 from launcher.egress.server.options import Limits
 from launcher.errors import DocumentError
@@ -338,6 +339,8 @@ def policy(case: dict[str, Any], _world: Any) -> None:
     expected = case["expected"]
     if expected["verdict"] == "policy-error":
         with pytest.raises(DocumentError):
+            for found in grants_of(case["policy"]):
+                check_grant(found)  # what reading the policy refuses
             Rules(grants_of(case["policy"]))
         return
     rules = Rules(grants_of(case["policy"]))

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from launcher.egress.policy import Rules
-from launcher.egress.ports import opened_ports
+from launcher.egress.ports import opened_ports, ports_in
 from launcher.egress.protocol import addresses
 from launcher.egress.protocol.authority import Host, parse_host
 from launcher.errors import DocumentError
@@ -70,7 +70,7 @@ def test_a_name_exists_where_something_is_open_and_only_there(allow: list[Any], 
 def test_nothing_granted_is_nothing_allowed() -> None:
     rules = Rules([])
     assert not rules.opening(Host("a.example"), 443).verdict.allowed
-    assert not rules.resolves(Host("a.example")) and rules.ports == ()
+    assert not rules.resolves(Host("a.example"))
 
 
 def test_methods_and_paths() -> None:
@@ -110,9 +110,6 @@ def test_what_is_inside_tls_turns_interception_on() -> None:
         (["api.example.com"], ["http"], {"inject": {"header": "X", "secret": "s"}}, "https"),
         (["api.example.com"], ["https"], {"inject": {"header": "X"}}, "inject"),
         (["api.example.com"], ["tcp"], {}, "ports"),
-        (["*.co.uk"], ["https"], {}, "public suffix"),
-        (["*.com"], ["https"], {}, "public suffix"),
-        (["*.github.io"], ["https"], {}, "public suffix"),
         (["169.254.169.254"], ["http"], {}, "metadata"),
         (["foo.localhost"], ["http"], {}, "special-use"),
         (["api.example.com"], ["https"], {"allow_private": ["10.0.0.0/99"]}, "allow_private"),
@@ -190,5 +187,23 @@ def test_ports_for_the_listeners() -> None:
         database("postgresql://db.example/x", "redis://cache.example:6400/", "sqlite:///x.db"),
     ]
     everywhere, local = opened_ports(grants)
-    assert everywhere == {80, 443, 8443, 9000, 5432, 6400} and local == {9000}
-    assert set(Rules(grants).ports) == everywhere
+    assert ports_in(everywhere, 100) == [80, 443, 5432, 6400, 8443, 9000] and ports_in(local, 100) == [9000]
+    assert ports_in([(1, 65535)], 100) is None and ports_in([(1, 60), (30, 90)], 100) == list(range(1, 91))
+
+
+def test_ranges_of_ports() -> None:
+    rules = Rules(
+        [grant(["a.example"], ("tcp",), ports=["8000-8010"])], [grant(["a.example"], ("tcp",), ports=["8000-8009"])]
+    )
+    host = Host("a.example")
+    assert [port for port in range(7999, 8012) if rules.opening(host, port).verdict.allowed] == [8010]
+    assert rules.resolves(host)
+    whole = Rules([grant(["a.example"], ("tcp",), ports=["8000-8010"])], [grant(["a.example"], ("tcp",))])
+    assert not whole.resolves(host)
+
+
+def test_a_grant_ends_at_its_time() -> None:
+    rules = Rules([grant(["a.example"], expires_at=1000), grant(["b.example"], expires_at=2000), grant(["c.example"])])
+    assert rules.at(999) is rules and rules.expires == 1000
+    later = rules.at(1000)
+    assert [rule.pattern.host for rule in later.rules] == ["b.example", "c.example"] and later.expires == 2000

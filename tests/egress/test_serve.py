@@ -291,10 +291,20 @@ def test_reload_does_not_refill_a_budget(make: MakeWorld) -> None:
     assert http_verdict(exchange(world, connection(world, 80), get()))["status"] == 429
 
 
+def test_an_expired_grant_is_cut(make: MakeWorld) -> None:
+    world = make([grant(["api.example.com:7000"], ("tcp",), expires_at=int(time.time()) + 2)])
+    with connection(world, 7000) as conn:
+        conn.sendall(b"hi")
+        assert conn.recv(2) == b"hi"
+        conn.settimeout(5)
+        assert conn.recv(1) == b""
+    assert world.resolve("api.example.com") == ""
+
+
 def test_reload_of_something_unreadable_keeps_the_old_rules(make: MakeWorld) -> None:
     world = make(WEB)
     assert not world.ask(op="reload", grants=[{"type": "network"}])["ok"]
-    assert not world.ask(**data_of(grant(["*.co.uk"])))["ok"]
+    assert not world.ask(**data_of(grant(["foo.localhost"])))["ok"]
     assert http_verdict(exchange(world, connection(world, 80), get()))["status"] == 200
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from time import time
 from typing import TYPE_CHECKING, Any
 
+from launcher.canonical import digest
 from launcher.egress.rule import byte_limit, request_rate
 from launcher.egress.server.account import NO_LIMIT, Account, Bucket, Budget
 from launcher.egress.server.audit import Connection, Trail
@@ -53,7 +55,7 @@ class Job:
 
     def __init__(self, loop: Loop, rules: Rules, emit: Callable[[dict[str, Any]], None], options: Options) -> None:
         self.loop = loop
-        self.rules = rules
+        self.rules = rules.at(time())
         self.options = options
         self.trail = Trail(loop, emit)
         self.trail.generation = rules.generation
@@ -81,7 +83,7 @@ class Job:
         return known
 
     def _find_use(self, rule: Rule) -> GrantUse:
-        key = f"{rule.index} {rule.grant} {rule.grant.place}"
+        key = digest(rule.grant.to_data())
         if key not in self._uses:
             self._uses[key] = GrantUse(rule)
         return self._uses[key]
@@ -134,15 +136,17 @@ class Job:
                 relay.close("idle")
             for relay in [relay for relay in self.relays if now - relay.started > limits.total_time]:
                 relay.close("total time")
+            if time() >= self.rules.expires:
+                self.reload(self.rules)
 
     # ---- reload
 
     def reload(self, rules: Rules) -> None:
         """Judge by other rules from now on, and cut what they forbid."""
-        self.rules = rules
+        self.rules = rules.at(time())
         self._use_of.clear()
         self.trail.generation = rules.generation
-        for conn in [conn for conn in self.open if not conn.allowed(rules)]:
+        for conn in [conn for conn in self.open if not conn.allowed(self.rules)]:
             conn.cut("revoked")
 
     def close(self) -> None:
