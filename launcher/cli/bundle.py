@@ -6,9 +6,10 @@ modules that every launch of a command executes, in the order in which they are 
 (what decides, the algebra) as bytes to be executed when they are imported: those can be imported when no file is in
 view any more, in pid 1 of a sandbox.
 
-It is never stale: like a .pyc it names the size and modification time of each source, of `covered` ones (X of the wheel's RECORD, which pip writes
-anew at each installation even where a reproducible wheel gives all its files one time. When anything differs the
-whole bundle is left alone and modules are imported one by one. `identity` then stays "".
+It is never stale: like a .pyc it names the size and modification time of each source, and those of the wheel's RECORD,
+which pip writes anew at each installation even where a reproducible wheel gives all its files one time. When anything
+differs the whole bundle is left alone and modules are imported one by one; nothing is remembered then either
+(`launcher.service.remembered`), because nothing says which code decides.
 """
 
 from __future__ import annotations
@@ -185,7 +186,7 @@ def _record_executions() -> list[str]:
         if module.__name__.startswith("launcher"):
             done.append(module.__name__)
 
-    SourceFileLoader.exec_module = exec_module  # type: ignore[method-assign]
+    SourceFileLoader.exec_module = exec_module  # type: ignore[method-assign, assignment]
     return done
 
 

@@ -19,7 +19,6 @@ import sys
 
 from launcher.canonical import sha256_hex
 from launcher.policy.config import Config
-from launcher.policy.model import AppliesTo, Policy
 from launcher.policy.trust import ancestors
 
 TYPE_CHECKING = False
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from launcher.identity.user import User
+    from launcher.policy.model import Policy
     from launcher.policy.paths import Locations
 
     Stamp = tuple[int, ...] | None
@@ -46,12 +46,16 @@ _CODE = (
 
 
 class Snapshot:
-    """All that is configured at one moment. `bases` maps handles to the data of base profiles, complete."""
+    """All that is configured at one moment. `bases` maps handles to the data of base profiles, complete.
 
-    __slots__ = ("_data", "config")
+    `digest` names the content where it came from the cache, and is "" where documents were just read.
+    """
+
+    __slots__ = ("_data", "config", "digest")
 
     def __init__(self, data: dict[str, Any]) -> None:
         self._data = data
+        self.digest: str = data.get("digest", "")
         self.config = Config.from_data(data["config"])
 
     @property
@@ -65,6 +69,8 @@ class Snapshot:
 
     def policy(self, handle: str) -> Policy | None:
         """The policy with `extends` followed, or None."""
+        from launcher.policy.model import Policy
+
         data = self._data["policies"].get(handle)
         return None if data is None else Policy.from_data(data)
 
@@ -73,6 +79,8 @@ class Snapshot:
 
         A revocation of the user, or of any group or role of his, beats every way of being granted.
         """
+        from launcher.policy.model import AppliesTo, Policy
+
         effects = {(policy, effect) for policy, effect, kind, name in self._data["grants"] if _is(user, kind, name)}
         policies = self._data["policies"]
         return [
@@ -127,7 +135,7 @@ def cache_file(locations: Locations, *, strict: bool) -> str:
 
 def read_cache(locations: Locations, *, strict: bool) -> dict[str, Any] | None:
     """What the cache holds, or None when there is none, it is not trusted, or a source has changed."""
-    found = _trusted_bytes(cache_file(locations, strict=strict))
+    found = trusted_bytes(cache_file(locations, strict=strict))
     if found is None:
         return None
     written_ns, body = found
@@ -136,6 +144,7 @@ def read_cache(locations: Locations, *, strict: bool) -> dict[str, Any] | None:
         return None
     # Whole and of a trusted writer, of this format and this interpreter: nothing is left that could go wrong.
     data: dict[str, Any] = marshal.loads(body[checksum:])  # noqa: S302  owner and checksum were just judged
+    data["digest"] = body[len(_MAGIC) : checksum].decode()
     if data["locations"] != identity(locations) or not _is_current(data["stamps"], written_ns):
         return None
     return data
@@ -150,7 +159,8 @@ def _is_current(stamps: dict[str, Stamp], written_ns: int) -> bool:
     return True
 
 
-def _trusted_bytes(path: str) -> tuple[int, bytes] | None:
+def trusted_bytes(path: str) -> tuple[int, bytes] | None:
+    """When the file was last changed (ns) and what it holds; None unless only root or this user could have written."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError:
@@ -170,13 +180,18 @@ def write_cache(locations: Locations, data: dict[str, Any], *, strict: bool) -> 
     """Replaces the cache at once; False where that is not possible, which costs time and nothing else."""
     path = cache_file(locations, strict=strict)
     body = marshal.dumps({**data, "locations": identity(locations)})
+    return replace_file(path, _MAGIC + sha256_hex(body).encode() + body)
+
+
+def replace_file(path: str, content: bytes) -> bool:
+    """Puts `content` at `path` of the cache directory at once; False where that is not possible."""
     temporary = f"{path}.{os.getpid()}"
     try:
-        os.makedirs(locations.cache, 0o700, exist_ok=True)
+        os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             with os.fdopen(descriptor, "wb") as file:
-                file.write(_MAGIC + sha256_hex(body).encode() + body)
+                file.write(content)
             os.replace(temporary, path)
         except OSError:
             os.unlink(temporary)

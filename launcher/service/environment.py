@@ -4,26 +4,31 @@ from __future__ import annotations
 
 import os
 
-from launcher.capability.glob import parse_segment, segment_matcher
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from typing import Any
 
 
-def job_environment(profile: Mapping[str, Any], given: Mapping[str, str]) -> dict[str, str]:
-    """Name to value. `given` are the --env settings, already judged by compile."""
-    section = profile["environment"]
+def job_environment(profile: Mapping[str, Any], given: Mapping[str, str], passing: Iterable[str]) -> dict[str, str]:
+    """Name to value. `given` are the --env settings, already judged by compile; `passing` what `passing_names` said."""
     user = profile["user"]
-    passing = [segment_matcher(parse_segment(text)) for text in section["pass"]]
-    denied = [segment_matcher(parse_segment(text)) for text in section["denied"]]
     environment = {"HOME": user["home"], "USER": user["name"], "LOGNAME": user["name"], "PWD": profile["workspace"]}
-    environment.update(section["set"])
+    environment.update(profile["environment"]["set"])
     for source in (os.environ, given):
-        environment.update({name: value for name, value in source.items() if _passes(name, passing, denied)})
+        environment.update({name: source[name] for name in passing if name in source})
     return environment
 
 
-def _passes(name: str, passing: list[Callable[[str], bool]], denied: list[Callable[[str], bool]]) -> bool:
-    return any(matches(name) for matches in passing) and not any(matches(name) for matches in denied)
+def passing_names(profile: Mapping[str, Any], given: Mapping[str, str]) -> list[str]:
+    """Which variables of the caller and of --env reach the job, sorted. A function of names: values play no part."""
+    from launcher.capability.glob import parse_segment, segment_matcher
+
+    section = profile["environment"]
+    granted = [segment_matcher(parse_segment(text)) for text in section["pass"]]
+    denied = [segment_matcher(parse_segment(text)) for text in section["denied"]]
+    return [name for name in sorted({*os.environ, *given}) if _passes(name, granted, denied)]
+
+
+def _passes(name: str, granted: list[Callable[[str], bool]], denied: list[Callable[[str], bool]]) -> bool:
+    return any(matches(name) for matches in granted) and not any(matches(name) for matches in denied)

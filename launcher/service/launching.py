@@ -15,14 +15,16 @@ from launcher.enforce.job import Job
 from launcher.enforce.namespace.backend import Prepared, run
 from launcher.enforce.result import Result
 from launcher.errors import AuditError, NotFoundError, RefusedError, SandboxError
-from launcher.service.deciding import Asked, Decided
-from launcher.service.environment import job_environment
+from launcher.service.asking import Asked
+from launcher.service.environment import job_environment, passing_names
 from launcher.service.leftovers import sweep
+from launcher.service.remembered import Memory, Remembered
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from launcher.service.deciding import Decided
     from launcher.service.request import Request
 
 _JOB_ID_BYTES = 8
@@ -40,16 +42,25 @@ class Launch:
         self._ml: MlProgram | None = None
         try:
             sweep(asked.locations, self._log)
-            self.decided = Decided(asked)
-            self.job = self._job()
+            memory = Memory(asked)
+            self.decided: Decided | Remembered = memory.find() or _decide(asked)
+            passing = self._passing()
+            self.job = self._job(passing)
             self.prepared = Prepared(self.decided.profile.data, self.job, asked.locations.cache)
             if not request.program:
-                self._resolve_command()
+                run = self._resolve_command()
+                if not isinstance(self.decided, Remembered):
+                    memory.keep(self.decided.profile, run, passing)
         except SandboxError as error:
             self._record_refusal(asked, error)
             raise
 
-    def _job(self) -> Job:
+    def _passing(self) -> list[str]:
+        if isinstance(self.decided, Remembered):
+            return self.decided.passing
+        return passing_names(self.decided.profile.data, self.decided.asked.request.environment)
+
+    def _job(self, passing: list[str]) -> Job:
         asked = self.decided.asked
         request = asked.request
         job = Job(self.id, asked.identity, "", request.command)
@@ -59,7 +70,7 @@ class Launch:
         job.writer = asked.identity if job.switch_ids and asked.acting.user.uid != 0 else None
         job.stdio = request.stdio
         job.terminal = request.terminal
-        job.environment = job_environment(self.decided.profile.data, request.environment)
+        job.environment = job_environment(self.decided.profile.data, request.environment, passing)
         if request.program:
             from launcher.service.ml import MlProgram
 
@@ -67,8 +78,10 @@ class Launch:
             self._ml.fill(job)
         return job
 
-    def _resolve_command(self) -> None:
-        """The image that the command names, held against the permissions. Raises NotFoundError, RefusedError."""
+    def _resolve_command(self) -> list[object]:
+        """Sets the image that the command names, held against the permissions, and returns what was held against them:
+        the canonical file, and those of the granted names. Raises NotFoundError, RefusedError.
+        """
         command = list(self.job.arguments)
         if not command or "\0" in command[0]:
             raise RefusedError("there is no command to run", hint="mlsandbox launch -- CMD [ARGS]")
@@ -79,10 +92,13 @@ class Launch:
             raise NotFoundError(
                 f"{command[0]}: command not found", hint=f"the trusted path is {':'.join(programs.path)}"
             )
+        resolved = programs.resolved()
+        run: list[object] = [path, resolved]
+        if isinstance(self.decided, Remembered) and self.decided.run == run:
+            self.job.path = path
+            return run
         kind = programs.kind(path)
-        decision = self.permissions.decide(
-            kind, "execute", command, file=path, programs=programs.resolved(), now=time.time()
-        )
+        decision = self.permissions.decide(kind, "execute", command, file=path, programs=resolved, now=time.time())
         if not decision.allowed:
             word = f"`{kind}: true`" if kind != "cmd" else f"`cmd: [{os.path.basename(command[0])}]`"
             raise RefusedError(
@@ -91,6 +107,7 @@ class Launch:
                 place=str(decision.deciders[0].place) if decision.deciders else "",
             )
         self.job.path = path
+        return run
 
     @property
     def permissions(self) -> Permissions:
@@ -185,6 +202,12 @@ def _exec_event(refused: tuple[object, ...]) -> dict[str, object]:
     made = event("exec", "kernel", DENIED, capability="cmd", operation="execute", resource=str(line), detail=detail)
     made["deciders"] = [{"place": place} for place in places] if isinstance(places, tuple) else []
     return made
+
+
+def _decide(asked: Asked) -> Decided:
+    from launcher.service.deciding import Decided
+
+    return Decided(asked)
 
 
 def _commit_event(entry: dict[str, object]) -> dict[str, object]:

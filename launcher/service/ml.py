@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from launcher.enforce.job import Job
     from launcher.enforce.result import Result
     from launcher.service.deciding import Decided
+    from launcher.service.remembered import Remembered
 
 _RUNTIME = "launcher.runtime.main"
 _SOURCE, _CONTEXT, _REPORTS = 3, 4, 5
@@ -26,7 +27,7 @@ class MlProgram:
 
     __slots__ = ("_decided", "_reports")
 
-    def __init__(self, decided: Decided) -> None:
+    def __init__(self, decided: Decided | Remembered) -> None:
         self._decided = decided
         self._reports = -1
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 
-from launcher.capability.scope import Scope
 from launcher.enforce.namespace import cgroup as cgroups
 from launcher.enforce.namespace.console import Console
 from launcher.enforce.namespace.operations import Seal
@@ -40,12 +39,11 @@ _INIT = 1  # pid 1 is ours and is not counted against the job's processes
 class Prepared:
     """A launch that is decided and planned; nothing has been done yet."""
 
-    __slots__ = ("_cache", "job", "plan", "profile", "programs", "scope", "writes")
+    __slots__ = ("_cache", "job", "plan", "profile", "programs", "writes")
 
     def __init__(self, profile: dict[str, Any], job: Job, cache: str | None) -> None:
         self.profile = profile
         self.job = job
-        self.scope = Scope(profile["user"]["home"], profile["workspace"])
         self.plan = MountPlan()
         self._cache = cache
         self.writes: StagedWrites | None = None
@@ -62,20 +60,27 @@ class Prepared:
         plan.operations += self.job.mounts
         plan.rules += self.job.rules
         plan_directories(plan, [home, profile["workspace"]])
-        if profile["files"]["staged"]:
-            from launcher.enforce.namespace.staged import StagedWrites
-
-            self.writes = StagedWrites(profile, self.scope, self.job)
-            self.writes.plan(plan)
-        if profile["files"]["read"]:
-            from launcher.enforce.namespace.plan.files import Reader
-
-            Reader(plan, profile, self.scope, mapped=self.job.mapped).plan()
+        if profile["files"]["staged"] or profile["files"]["read"]:
+            self._plan_files(profile, plan)
         view = [row["target"] for row in profile["view"]["mounts"]]
         plan_own_programs(plan, view, [area.directory for area in plan.staged])
         plan.operations += [Seal(path) for path in plan.sealed]
         mask_proc(plan, profile["view"]["proc"])
         return programs
+
+    def _plan_files(self, profile: dict[str, Any], plan: MountPlan) -> None:
+        from launcher.capability.scope import Scope
+
+        scope = Scope(profile["user"]["home"], profile["workspace"])
+        if profile["files"]["staged"]:
+            from launcher.enforce.namespace.staged import StagedWrites
+
+            self.writes = StagedWrites(profile, scope, self.job)
+            self.writes.plan(plan)
+        if profile["files"]["read"]:
+            from launcher.enforce.namespace.plan.files import Reader
+
+            Reader(plan, profile, scope, mapped=self.job.mapped).plan()
 
     def spec(self, stdio: tuple[int, ...]) -> Spec:
         profile, job = self.profile, self.job
@@ -115,11 +120,9 @@ class Prepared:
         unrestricted = commands["mode"] == "all" and commands["check"] == "image" and not commands["denied"]
         if self._exec_once() or unrestricted:
             return None
-        from launcher.capability.permissions import Permissions
         from launcher.enforce.namespace.execcheck import ExecCheck
 
-        permissions = Permissions.from_data(self.profile["permissions"])
-        return ExecCheck(permissions, self.programs, self.programs.helpers())
+        return ExecCheck(self.profile["permissions"], self.programs, self.programs.helpers())
 
     def _exec_once(self) -> bool:
         return bool(self.job.exec_once or self.profile["commands"]["mode"] == "none")

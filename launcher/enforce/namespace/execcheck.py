@@ -9,6 +9,7 @@ instead can be raced by a thread, a vfork parent or a shared page (kernel-facts 
 from __future__ import annotations
 
 import os
+import sys
 import time
 
 from launcher.enforce.namespace.plan.programs import interpreters_of
@@ -16,6 +17,7 @@ from launcher.enforce.namespace.plan.programs import interpreters_of
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
     from launcher.capability.grant import Grant
     from launcher.capability.permissions import Permissions
@@ -49,15 +51,31 @@ def image_of(pid: int) -> Image:
 
 
 class ExecCheck:
-    """The commands of one profile, as a question about images. `helpers` are the files that `uses` brings along."""
+    """The commands of one profile, as a question about images. `helpers` are the files that `uses` brings along.
 
-    __slots__ = ("_helpers", "_permissions", "_programs", "_resolved")
+    `permissions` are data. The first image is the launcher's own choice, and many jobs start no second one: the
+    algebra is imported when there is something to judge. pid 1, which judges, sees no file of ours any more; so where
+    the modules are not held in memory (see `launcher.cli.bundle`) all of it is made here.
+    """
 
-    def __init__(self, permissions: Permissions, programs: Programs, helpers: frozenset[str]) -> None:
-        self._permissions = permissions
+    __slots__ = ("_data", "_helpers", "_permissions", "_programs", "_resolved")
+
+    def __init__(self, permissions: dict[str, Any], programs: Programs, helpers: frozenset[str]) -> None:
+        self._data = permissions
+        self._permissions: Permissions | None = None
         self._programs = programs
         self._helpers = helpers
         self._resolved = programs.resolved()
+        if not _held_in_memory("launcher.capability.permissions"):
+            self._judge()
+            programs.kind("")
+
+    def _judge(self) -> Permissions:
+        if self._permissions is None:
+            from launcher.capability.permissions import Permissions
+
+            self._permissions = Permissions.from_data(self._data)
+        return self._permissions
 
     def refusal(self, image: Image) -> tuple[str, tuple[Grant, ...]] | None:
         """None where the image may run, else why not and by which rules."""
@@ -75,7 +93,7 @@ class ExecCheck:
     def _decide(self, file: str, arguments: Sequence[str]) -> tuple[str, tuple[Grant, ...]] | None:
         kind = self._programs.kind(file)
         words = [*arguments] or [file]
-        decision = self._permissions.decide(kind, "execute", words, file=file, programs=self._resolved, now=time.time())
+        decision = self._judge().decide(kind, "execute", words, file=file, programs=self._resolved, now=time.time())
         return None if decision.allowed else (decision.reason, decision.deciders)
 
     def _script(self, image: Image, place: int) -> str:
@@ -91,6 +109,10 @@ class ExecCheck:
             return ""
         starts = [start for word in interpreters_of(name) for start in self._programs.files_named(word)]
         return name if image.file in [os.path.realpath(start) for start in starts] else ""
+
+
+def _held_in_memory(module: str) -> bool:
+    return any(finder.holds(module) for finder in sys.meta_path if hasattr(finder, "holds"))
 
 
 def _unchangeable(path: str) -> bool:

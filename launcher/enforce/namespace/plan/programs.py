@@ -10,9 +10,6 @@ from __future__ import annotations
 import os
 import stat
 
-from launcher.capability.glob import parse_segment, segment_matcher
-from launcher.capability.paths import PathPattern
-from launcher.capability.scope import Scope
 from launcher.enforce.namespace.operations import Bind, Filesystem, Symlink
 from launcher.enforce.namespace.spec import Rule
 from launcher.kernel import landlock
@@ -36,14 +33,12 @@ _MOST_LINKS = 40  # path_resolution(7): the kernel's own bound on links in one p
 class Programs:
     """The commands part of a profile, with what it means on this host's disk."""
 
-    __slots__ = ("_commands", "_kinds", "path")
+    __slots__ = ("_commands", "_globs", "path")
 
     def __init__(self, commands: dict[str, Any]) -> None:
         self._commands = commands
         self.path: list[str] = commands["path"]
-        self._kinds: dict[str, list[Callable[[str], bool]]] = {
-            kind: [_name_glob(text) for text in globs] for kind, globs in commands["interpreters"].items()
-        }
+        self._globs: dict[str, list[Callable[[str], bool]]] = {}
 
     def resolve(self, name: str) -> str:
         """The canonical file that `name` means on the trusted path, or ""."""
@@ -64,21 +59,30 @@ class Programs:
     def kind(self, path: str) -> str:
         """`sh`, `js` or `py` for an interpreter by its file's name, else `cmd`."""
         name = os.path.basename(path)
-        for kind, globs in self._kinds.items():
-            if any(matches(name) for matches in globs):
-                return kind
+        for kind in self._commands["interpreters"]:
+            if any(matches(name) for matches in self._names_of(kind)):
+                return str(kind)
         return "cmd"
+
+    def _names_of(self, kind: str) -> list[Callable[[str], bool]]:
+        """The names of the interpreters of `kind`; made when first asked, since most launches do not."""
+        if kind not in self._globs:
+            from launcher.capability.glob import parse_segment, segment_matcher
+
+            texts = self._commands["interpreters"][kind]
+            self._globs[kind] = [segment_matcher(parse_segment(text)) for text in texts]
+        return self._globs[kind]
 
     def granted_names(self) -> Iterator[str]:
         """The program names of the rules, and the names of granted interpreters that are on the path."""
         for rule in self._commands["rules"]:
             yield _program(rule["pattern"])
-        for kind, globs in self._kinds.items():
-            if self._commands[kind]:
-                for directory in self.path:
-                    paths = [f"{directory}/{name}" for name in _names(directory) if any(m(name) for m in globs)]
-                    # python3-config is named like an interpreter and is a script of another one
-                    yield from [path for path in paths if not script_interpreter(path)]
+        for kind in sorted(self.granted_kinds()):
+            globs = self._names_of(kind)
+            for directory in self.path:
+                paths = [f"{directory}/{name}" for name in _names(directory) if any(m(name) for m in globs)]
+                # python3-config is named like an interpreter and is a script of another one
+                yield from [path for path in paths if not script_interpreter(path)]
 
     def helper_names(self) -> Iterator[str]:
         """What the granted programs may start (`uses`): names on the path, or path globs."""
@@ -100,7 +104,7 @@ class Programs:
         return [path for place in places for path in _matching(place)]
 
     def granted_kinds(self) -> set[str]:
-        return {kind for kind in self._kinds if self._commands[kind]}
+        return {kind for kind in self._commands["interpreters"] if self._commands[kind]}
 
 
 def plan_programs(plan: MountPlan, commands: dict[str, Any], extra: list[str]) -> Programs:
@@ -218,6 +222,9 @@ def _program(pattern: str | list[str]) -> str:
 
 def _matching(text: str) -> list[str]:
     """The programs on disk that a path glob matches, bounded."""
+    from launcher.capability.paths import PathPattern
+    from launcher.capability.scope import Scope
+
     pattern = PathPattern(text, Scope("/", "/"))
     found: list[str] = []
     pending = [pattern.prefix]
@@ -257,7 +264,3 @@ def _names(directory: str) -> list[str]:
         return sorted(os.listdir(directory))
     except OSError:
         return []
-
-
-def _name_glob(text: str) -> Callable[[str], bool]:
-    return segment_matcher(parse_segment(text))
