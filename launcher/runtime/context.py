@@ -9,34 +9,36 @@ the kernel, which does not trust any of it.
 from __future__ import annotations
 
 import time
-from _thread import RLock, _local
+from _thread import _local
 
 from launcher.capability.decision import Decision
+from launcher.capability.grant import Grant
 from launcher.capability.kinds import BASE_PREFIX, KINDS, PATH
 from launcher.capability.limits import Limits
 from launcher.capability.permissions import Permissions
 from launcher.capability.scope import Scope
 from launcher.runtime.errors import CapabilityError
 from launcher.runtime.job import Job
-from launcher.runtime.quota import Quotas
 from launcher.runtime.report import ALLOWED, DENIED, Reporter
+from launcher.runtime.shared import Shared
 from launcher.runtime.verdicts import DECIDING, covering, denial, detail_of, literal, shown, spend, uncovered
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable
     from typing import Any, Self
 
-    from launcher.capability.grant import Grant
+    from launcher.runtime.shared import Elevate
     from launcher.runtime.tokens import CapabilityToken, create_capability_token
 
-    # (type, operation, resource, reason) -> None for no, or the constraints under which it is allowed.
-    Elevate = Callable[[str, str, str, str], Mapping[str, Any] | None]
 
 __all__ = [
     "CapabilityToken", "Context", "can_access_resource", "create_capability_token", "create_child_context", "current",
     "get_current_context", "has_capability", "install", "requires_capability", "use_capability",
 ]  # fmt: skip
+
+
+_LOOPBACK = Grant("network", ("loopback",), (), {}, BASE_PREFIX + "loopback")
 
 
 class Context:
@@ -50,7 +52,7 @@ class Context:
     def __init__(
         self,
         name: str,
-        shared: _Shared,
+        shared: Shared,
         parent: Context | None = None,
         tokens: tuple[CapabilityToken, ...] | None = None,
         ceiling: Permissions | None = None,
@@ -71,7 +73,7 @@ class Context:
         elevate: Elevate | None = None,
     ) -> Context:
         """The scope of a whole job. `elevate` is who may be asked for more; without it the answer is no."""
-        return cls("job", _Shared(permissions, job or Job(), reporter or Reporter(), elevate))
+        return cls("job", Shared(permissions, job or Job(), reporter or Reporter(), elevate))
 
     # --- what the job is ------------------------------------------------------------------------------------
 
@@ -241,7 +243,7 @@ class Context:
         now = time.time()
         decision = self.permissions.decide(kind, operation, resource, now=now, **known)
         if not decision.allowed and not decision.deciders:
-            decision = self._elevated(kind, operation, resource, context) or decision
+            decision = self._of_base(kind, operation) or self._elevated(kind, operation, resource, context) or decision
         if not decision.allowed:
             return decision
         # What the base profile gives to everybody needs no declaration (design section 5).
@@ -256,6 +258,12 @@ class Context:
                 if refused:
                     return Decision(False, (), refused)
         return decision
+
+    def _of_base(self, kind: str, operation: str) -> Decision | None:
+        """What the base profile gives without a grant: the loopback of the job's own network namespace."""
+        if (kind, operation) != ("network", "loopback") or not self.job.loopback:
+            return None
+        return Decision(True, (_LOOPBACK,), "the base profile gives the job its own loopback")
 
     def _elevated(self, kind: str, operation: str, resource: Any, context: dict[str, Any]) -> Decision | None:
         if not covering(self._shared.elevated, kind, operation, resource, context):
@@ -296,27 +304,6 @@ class Context:
 
             return resolved(resource)
         return resource
-
-
-class _Shared:
-    """What all scopes of one job have in common."""
-
-    __slots__ = ("elevate", "elevated", "job", "lock", "permissions", "quotas", "reporter", "used")
-
-    def __init__(self, permissions: Permissions, job: Job, reporter: Reporter, elevate: Elevate | None) -> None:
-        self.permissions = permissions
-        self.job = job
-        self.reporter = reporter
-        self.elevate = elevate
-        self.elevated: list[CapabilityToken] = []
-        self.quotas = Quotas()
-        self.used: dict[str, int] = {}
-        self.lock = RLock()
-
-    def count(self, kind: str, operation: str, *, allowed: bool) -> None:
-        if allowed:
-            for name in (kind, f"{kind}.{operation}"):
-                self.used[name] = self.used.get(name, 0) + 1
 
 
 def __getattr__(name: str) -> Any:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 class Job:
     """The program's name and arguments, the staged directories, and the secrets that were granted to it by name."""
 
-    __slots__ = ("_secrets", "arguments", "name", "packages", "staged", "state")
+    __slots__ = ("_secrets", "arguments", "loopback", "name", "packages", "staged", "state")
 
     def __init__(
         self,
@@ -20,8 +20,12 @@ class Job:
         staged: Sequence[str] = (),
         secrets: Mapping[str, str] | None = None,
         packages: Sequence[str] = (),
+        *,
+        loopback: bool = False,
     ) -> None:
         self.name = name
+        # Whether the base profile gives the job's network namespace its own loopback interface: no grant says so.
+        self.loopback = loopback
         self.arguments = tuple(arguments)
         self.staged = tuple(staged)
         # Where optional packages are (the interpreter is started without site-packages).
@@ -43,11 +47,12 @@ class Job:
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> Job:
-        """From the context JSON: `name`, `args`, `staged`, `keychain`, `packages`, each optional."""
+        """From the context JSON: `name`, `args`, `staged`, `keychain`, `packages`, `loopback`, each optional."""
         return cls(
             str(data.get("name", "")),
             [str(word) for word in data.get("args", ())],
             [str(path) for path in data.get("staged", ())],
             {str(name): str(value) for name, value in data.get("keychain", {}).items()},
             [str(path) for path in data.get("packages", ())],
+            loopback=data.get("loopback") is True,
         )

@@ -206,6 +206,18 @@ def test_own_loopback_is_a_permission_of_its_own(bench: Workbench, server: Any) 
     assert bench.claims()[-1]["operation"] == "loopback"
 
 
+def test_the_base_profile_gives_loopback_without_a_grant(bench: Workbench, server: Any) -> None:
+    root = bench.hold(loopback=True)
+    assert bench.call("http.get", server.url).ok()
+    with root.declared([]):
+        assert bench.call("http.get", f"http://localhost:{server.port}/").ok()
+    with pytest.raises(CapabilityError):
+        bench.call("http.get", "http://example.com/")
+    bench.hold(loopback=True, denies=("network.loopback",))
+    with pytest.raises(CapabilityError):
+        bench.call("http.get", server.url)
+
+
 def test_requests_and_bytes_are_counted(bench: Workbench, server: Any) -> None:
     bench.hold(bench.grant(f"network.http 127.0.0.1:{server.port}", max_requests=2))
     bench.call("http.get", server.url)

@@ -84,6 +84,8 @@ def test_job_from_the_context_json() -> None:
         ("/p",),
     )
     assert Job.from_data({}).secret("k") is None
+    assert Job.from_data({"loopback": True}).loopback is True
+    assert Job.from_data({"loopback": "yes"}).loopback is False
 
 
 def test_log_text(bench: Workbench, capsys: pytest.CaptureFixture[str]) -> None:
