@@ -59,6 +59,8 @@ class _Walk:
         self.bound = {*known, *BUILTINS, *CONSTANTS, BUILTIN_MODULE}
         self.loops = 0
         self.missing: set[str] = set()
+        # Names that the assignments around this point are about to bind.
+        self.assigning: list[str] = []
 
     def run(self) -> None:
         self.scope.collect(self.program.body)
@@ -81,12 +83,15 @@ class _Walk:
 
     def assign(self, node: ast.Assign) -> None:
         target = node.target
-        self.read(node.value)
         if type(target) is ast.Name:
             if node.operator:
                 self.name(target)
+            self.assigning.append(target.name)
+            self.read(node.value)
+            self.assigning.pop()
             self.bind(target)
         else:
+            self.read(node.value)
             self.read(target)
 
     def bind(self, node: ast.Name) -> None:
@@ -110,12 +115,18 @@ class _Walk:
         self.loops = 0
         for parameter in parameters:
             analysis.bound(self, parameter)
+        # `o = {f: fn() => o.x};`: by the time the arrow runs, the assignment around it has happened.
+        assigning, self.assigning = self.assigning, []
+        added = set(assigning) - self.bound
+        self.bound |= added
         if isinstance(body, tuple):
             self.scope.collect(body)
             self.statements(body)
         else:
             self.read(body)
         self.scope, self.loops = scope, loops
+        self.bound -= added
+        self.assigning = assigning
 
     def if_(self, node: ast.If) -> None:
         for branch in node.branches:

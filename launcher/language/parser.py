@@ -135,6 +135,8 @@ class Parser(Expressions):
                 return self._declaration(word, start, top=top)
         elif self.kind == "{":
             return self._braced(start)
+        elif self.kind == ";":
+            self.fail("an empty statement", hint="there is no ; after the } of a block")
         return self._simple(start)
 
     def _declaration(self, word: str, start: int, *, top: bool) -> ast.Statement:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from launcher.language import analysis
 from launcher.language.codegen import FILE_PREFIX
 from launcher.language.diagnostics import SourceError
 from launcher.language.program import compile_program
@@ -349,6 +350,20 @@ PROGRAMS: dict[str, str] = {
 def test_program(name: str, tmp_path: Any) -> None:
     _kind, found = attempt(PROGRAMS[name], tmp_path)
     assert list(foreign(found)) == []
+
+
+def test_getting_around_the_analysis_gains_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    """The static analysis is a courtesy: with it switched off, the same attempts fail when they run."""
+    for name in ("bound", "called", "member", "imported"):
+        monkeypatch.setattr(analysis, name, lambda *_: None)
+    monkeypatch.setattr(analysis, "reflects", lambda *_: False)
+    sources = [f"{PRELUDE}\nresult = {expression};" for expression, _ in EXPRESSIONS]
+    ran = 0
+    for source in [*sources, *PROGRAMS.values()]:
+        kind, found = attempt(source, tmp_path)
+        assert list(foreign(found)) == [], source
+        ran += kind != REFUSED
+    assert ran > len(sources) + len(PROGRAMS) - 25
 
 
 def test_there_are_a_hundred() -> None:
