@@ -136,7 +136,7 @@ BY_HAND: list[tuple[str, tuple[int, ...], str]] = [
     ("fork", (), "allow"), ("vfork", (), "allow"), ("clone", (0x11,), "allow"), ("clone3", (0, 88), "ENOSYS"),
     ("clone", (0x3D0F00,), "allow"), ("clone", (C["CLONE_NEWUSER"] | 17,), "EPERM"),
     ("clone", (C["CLONE_NEWUSER"] | PADDING,), "EPERM"), ("clone", (C["CLONE_UNTRACED"] | 17,), "EPERM"),
-    ("clone", (0x11 | PADDING,), "allow"), ("unshare", (C["CLONE_NEWNET"],), "EPERM"), ("unshare", (0x80,), "EPERM"),
+    ("clone", (0x11 | PADDING,), "allow"), ("clone", (0x8011,), "EPERM"), ("unshare", (C["CLONE_NEWNET"],), "EPERM"), ("unshare", (0x80,), "EPERM"),
     ("unshare", (0x200,), "allow"), ("setns", (3, 0), "EPERM"),
     # terminals, with padding (attacks 52, 90; CVE-2019-10063)
     ("ioctl", (0, 0x5412), "EPERM"), ("ioctl", (0, 0x5412 | PADDING), "EPERM"), ("ioctl", (0, 0x541C | PADDING), "EPERM"),
