@@ -77,7 +77,7 @@ class Snapshot:
                 if stat.S_ISDIR(found.st_mode):
                     self._child(source, target, path, found, depth + 1)
                 elif stat.S_ISREG(found.st_mode):
-                    self._file(source, target, path)
+                    self._file(source, target, path, found.st_nlink)
             except PermissionError:
                 self.warnings.append(f"{join(self._area.directory, path)} is granted and the user may not read it")
             except FileNotFoundError:
@@ -127,9 +127,14 @@ class Snapshot:
     def _leads_somewhere(self, directory: str) -> bool:
         return any(pattern.could_match_below(directory) for pattern in self._patterns)
 
-    def _file(self, source: int, target: int, path: str) -> None:
+    def _file(self, source: int, target: int, path: str, links: int) -> None:
         whole = join(self._area.directory, path)
-        readable = bool(self._permissions.decide("file", "read", whole))
+        reading = self._permissions.decide("file", "read", whole)
+        readable = reading.allowed
+        if links > 1 and not readable and reading.deciders:
+            self.warnings.append(
+                f"{whole} is denied and has {links} names; a deny is about names, so another may be open"
+            )
         if not readable and not any(self._permissions.decide(*operation, whole) for operation in _CHANGING):
             return
         name = path.rpartition("/")[2]
