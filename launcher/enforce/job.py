@@ -4,10 +4,31 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from _socket import socket
     from collections.abc import Sequence
 
     from launcher.enforce.namespace.operations import Operation
     from launcher.enforce.namespace.spec import Identity, Rule
+
+
+class Network:
+    """What the job's network namespace is connected to, made elsewhere (the egress proxy); enforcement only carries.
+
+    `in_child` runs in the sandbox's pid 1, in its new network namespace with capabilities over it, before those are
+    dropped; what it sends on the socket, `in_launcher` receives. `fileno` is polled; `read` takes what has come.
+    """
+
+    def in_child(self, socket: socket) -> None:
+        raise NotImplementedError
+
+    def in_launcher(self, socket: socket) -> None:
+        raise NotImplementedError
+
+    def fileno(self) -> int:
+        raise NotImplementedError
+
+    def read(self) -> None:
+        raise NotImplementedError
 
 
 class Job:
@@ -16,14 +37,15 @@ class Job:
     `path` is the image as the job sees it, `arguments` its argv, `environment` all of its environment.
     `stdio` are the caller's descriptors 0, 1, 2; `terminal` gives the job a pty of its own instead of pipes.
     `passed` are (descriptor, number in the job). `mounts`, `programs` and `rules` are what the launcher itself needs
-    in the view (the ML runtime's interpreter and library). `exec_once`: nothing may be executed after the image itself.
-    `mapped`: sources that belong to root are shown as the job's own (root's own jobs run with an id of the range).
-    `writer` are the ids that staged writes reach the host with; None for the launcher's own.
+    in the view (the ML runtime's interpreter and library). `exec_once`: nothing may be executed after the image
+    itself. `network` is what its network namespace is connected to, `etc` the files (path to content) that this
+    brings. `mapped`: sources that belong to root are shown as the job's own (root's own jobs run with an id of the
+    range). `writer` are the ids that staged writes reach the host with; None for the launcher's own.
     """
 
     __slots__ = (
-        "arguments", "environment", "exec_once", "id", "identity", "mapped", "mounts", "passed", "path", "programs",
-        "rules", "stdio", "switch_ids", "terminal", "writer",
+        "arguments", "environment", "etc", "exec_once", "id", "identity", "mapped", "mounts", "network", "passed",
+        "path", "programs", "rules", "stdio", "switch_ids", "terminal", "writer",
     )  # fmt: skip
 
     def __init__(self, job: str, identity: Identity, path: str, arguments: Sequence[str]) -> None:
@@ -41,4 +63,6 @@ class Job:
         self.rules: tuple[Rule, ...] = ()
         self.exec_once = False
         self.mapped = False
+        self.network: Network | None = None
+        self.etc: dict[str, bytes] = {}
         self.writer: Identity | None = None

@@ -36,6 +36,7 @@ class Result:
         "audit",
         "committed",
         "denials",
+        "egress",
         "ended_by",
         "exit_code",
         "job",
@@ -62,6 +63,7 @@ class Result:
         self.refused: Sequence[dict[str, object]] = ()
         # (file, command line, reason, places of the rules) of each image that was stopped before it ran
         self.refused_execs: list[tuple[object, ...]] = []
+        self.egress: dict[str, object] = {}
         self.unenforced: Sequence[dict[str, object]] = ()
 
     def ended(self, status: int) -> None:

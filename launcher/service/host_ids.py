@@ -35,6 +35,12 @@ def identity_of(user: User, locations: Locations, id_range: tuple[int, int] | No
     return Identity(user.name, number, number, ())
 
 
+def service_identity(what: str, locations: Locations, id_range: tuple[int, int] | None) -> Identity:
+    """The ids of a part of the launcher itself. A tab cannot be in a user's name, so it is nobody's."""
+    number = _allocated(f"\t{what}", f"{locations.state}/{_FILE}", id_range or DEFAULT_RANGE)
+    return Identity(what, number, number, ())
+
+
 def _allocated(name: str, path: str, id_range: tuple[int, int]) -> int:
     """The id of `name` in the file of allocations, which is only ever appended to, under a lock."""
     os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)

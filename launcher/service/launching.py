@@ -17,14 +17,18 @@ from launcher.enforce.result import Result
 from launcher.errors import AuditError, NotFoundError, RefusedError, SandboxError
 from launcher.service.asking import Asked
 from launcher.service.environment import job_environment, passing_names
+from launcher.service.host_ids import service_identity
 from launcher.service.leftovers import sweep
 from launcher.service.remembered import Memory, Remembered
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
+    from launcher.enforce.namespace.spec import Identity
     from launcher.service.deciding import Decided
+    from launcher.service.egress import Egress
     from launcher.service.request import Request
 
 _JOB_ID_BYTES = 8
@@ -33,13 +37,14 @@ _JOB_ID_BYTES = 8
 class Launch:
     """One launch, decided and planned; `run` makes it. The plan is what `--dry-run` prints, and what is executed."""
 
-    __slots__ = ("_log", "_ml", "decided", "id", "job", "prepared")
+    __slots__ = ("_egress", "_log", "_ml", "decided", "id", "job", "prepared")
 
     def __init__(self, request: Request) -> None:
         self.id = os.urandom(_JOB_ID_BYTES).hex()
         asked = Asked(request)
         self._log = AuditLog(asked.locations, asked.snapshot.config)
         self._ml: MlProgram | None = None
+        self._egress: Egress | None = None
         try:
             sweep(asked.locations, self._log)
             memory = Memory(asked)
@@ -71,12 +76,25 @@ class Launch:
         job.stdio = request.stdio
         job.terminal = request.terminal
         job.environment = job_environment(self.decided.profile.data, request.environment, passing)
+        network = self.decided.profile.data["network"]
+        if network["egress"]:
+            from launcher.service.egress import Egress
+
+            self._egress = job.network = Egress(self.id, network, self._proxy_identity(asked))
+            job.etc = self._egress.files()
+            job.environment.update(self._egress.environment())
         if request.program:
             from launcher.service.ml import MlProgram
 
             self._ml = MlProgram(self.decided)
             self._ml.fill(job)
         return job
+
+    def _proxy_identity(self, asked: Asked) -> Identity | None:
+        """Ids for the proxy that are nobody else's: no tenant may look into it, nor it into a tenant."""
+        if os.geteuid() != 0:
+            return None
+        return service_identity("egress proxy", asked.locations, asked.snapshot.config.id_range)
 
     def _resolve_command(self) -> list[object]:
         """Sets the image that the command names, held against the permissions, and returns what was held against them:
@@ -120,10 +138,15 @@ class Launch:
         result = Result(self.id, self.decided.profile.digest)
         result.unenforced = self.decided.profile.data["unenforced"]
         try:
+            if self._egress:
+                self._egress.start()
             run(self.prepared, result, self._record_start, f"{self.decided.asked.locations.state}/journals")
         except SandboxError as error:
             self._record_refusal(self.decided.asked, error)
             raise
+        finally:
+            if self._egress:
+                self._egress.stop()
         self._record_end(result)
         return result
 
@@ -171,6 +194,10 @@ class Launch:
         events = self._ml.events(who, result) if self._ml else []
         events += [{**_commit_event(entry), **who} for entry in (*result.committed, *result.refused)]
         events += [{**_exec_event(refused), **who} for refused in result.refused_execs]
+        if self._egress:
+            result.egress = self._egress.totals
+            events += [{**_egress_event(item), **who} for item in self._egress.events]
+            result.denials = [*result.denials, *_denied(self._egress.events)]
         if result.limit:
             events.append({**self._limit_event(result.limit), **who})
         events.append({**event("job.ended", "service", detail=detail, resource=self._name()), **who})
@@ -202,6 +229,22 @@ def _exec_event(refused: tuple[object, ...]) -> dict[str, object]:
     made = event("exec", "kernel", DENIED, capability="cmd", operation="execute", resource=str(line), detail=detail)
     made["deciders"] = [{"place": place} for place in places] if isinstance(places, tuple) else []
     return made
+
+
+def _egress_event(item: dict[str, Any]) -> dict[str, object]:
+    """The audit event of one connection, or of one that was refused."""
+    made = event(
+        "egress", "egress", str(item["outcome"]),
+        capability=str(item["capability"]), operation=str(item["operation"]), resource=str(item["resource"]),
+        detail=dict(item["detail"]),
+    )  # fmt: skip
+    made["deciders"] = [{"place": str(place)} for place in item["deciders"]]
+    return made
+
+
+def _denied(items: Sequence[dict[str, Any]]) -> list[dict[str, object]]:
+    names = ("capability", "operation", "resource")
+    return [{name: str(item[name]) for name in names} for item in items if item["outcome"] == DENIED]
 
 
 def _decide(asked: Asked) -> Decided:

@@ -6,7 +6,7 @@ import os
 
 from launcher.enforce.namespace import cgroup as cgroups
 from launcher.enforce.namespace.console import Console
-from launcher.enforce.namespace.operations import Seal
+from launcher.enforce.namespace.operations import File, Seal
 from launcher.enforce.namespace.plan.etc import etc_operations
 from launcher.enforce.namespace.plan.mountplan import MountPlan
 from launcher.enforce.namespace.plan.programs import Programs, plan_own_programs, plan_programs
@@ -56,7 +56,9 @@ class Prepared:
         programs = plan_programs(plan, commands, list(self.job.programs))
         shell = next((path for path in ("/bin/bash", "/bin/sh") if commands["sh"] and os.path.exists(path)), "")
         home, hostname = profile["user"]["home"], profile["view"]["hostname"]
-        plan.operations += etc_operations(profile["view"]["etc"], self.job.identity, home, hostname, shell)
+        names = [name for name in profile["view"]["etc"] if not _replaced(f"/etc/{name}", self.job.etc)]
+        plan.operations += etc_operations(names, self.job.identity, home, hostname, shell)
+        plan.operations += [File(path, content) for path, content in sorted(self.job.etc.items())]
         plan.operations += self.job.mounts
         plan.rules += self.job.rules
         plan_directories(plan, [home, profile["workspace"]])
@@ -101,6 +103,7 @@ class Prepared:
             namespaces=_NAMESPACES,
             hostname=profile["view"]["hostname"],
             loopback=profile["network"]["loopback"],
+            network=job.network,
             path=job.path,
             arguments=job.arguments,
             environment=job.environment,
@@ -135,6 +138,11 @@ class Prepared:
             "add": profile["syscalls"]["add"],
         }
         return seccomp.filter_bytes(profile["syscalls"]["table"], variant, self._cache)
+
+
+def _replaced(path: str, files: dict[str, bytes]) -> bool:
+    """Whether files of the job stand at or below `path`, which is not taken from the host then."""
+    return any(file == path or file.startswith(path + "/") for file in files)
 
 
 def _rlimits(limits: dict[str, int | None]) -> list[tuple[int, int]]:

@@ -45,7 +45,10 @@ def build(spec: Spec, control: Channel) -> None:
     """Makes the view of `spec`. Raises EnforcementError; the caller reports it and exits."""
     step("map ids in", "user namespace 1", lambda: map_ids(spec.identity), hint=_USERNS_HINT)
     step("take the ids of", spec.identity.name, lambda: _take_ids(spec.identity))
-    if spec.namespaces & CLONE_NEWNET and spec.loopback:
+    if spec.network:
+        control.send(messages.LISTENERS)
+        spec.network.in_child(control.socket)
+    elif spec.namespaces & CLONE_NEWNET and spec.loopback:
         step("bring up", "the loopback interface", netlink.loopback_up)
     step("set", "the host name", lambda: libc.sethostname(os.fsencode(spec.hostname)))
     root = _new_root()

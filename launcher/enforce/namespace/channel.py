@@ -24,6 +24,7 @@ FAILED = "failed"  # (step, subject, errno, hint)
 SCRATCH = "scratch"  # staged areas are mounted; descriptors: their file systems
 PREPARED = "prepared"  # from the supervisor: snapshots are in place
 TERMINAL = "terminal"  # descriptor: the master of the job's pty
+LISTENERS = "listeners"  # what Network.in_child sends follows
 READY = "ready"  # the view is complete and locked
 GO = "go"  # from the supervisor: limits are in place, start the job
 SIGNAL = "signal"  # from the supervisor: (number)

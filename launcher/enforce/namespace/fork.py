@@ -17,6 +17,7 @@ from launcher.kernel import libc
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from launcher.enforce.namespace.cgroup import Cgroup
     from launcher.enforce.namespace.channel import Channel
     from launcher.enforce.namespace.spec import Identity, Spec
 
@@ -50,10 +51,14 @@ def _clone(identity: Identity, flags: int, *, switch: bool) -> int:
     return pid
 
 
-def spawn(spec: Spec) -> tuple[int, Channel]:
-    """Clones the sandbox's pid 1, which begins to build. Returns its process id and our end of the channel."""
+def spawn(spec: Spec, cgroup: Cgroup | None = None) -> tuple[int, Channel]:
+    """Clones the sandbox's pid 1, which enters `cgroup` and begins to build.
+
+    Returns its process id and our end of the channel. Raises EnforcementError.
+    """
     if spec.identity.uid == 0 or (spec.switch_ids and spec.identity.gid == 0):
         raise EnforcementError("map a job to", "host uid or gid 0", hint="give the user a host id, or an id range")
+    doors = cgroup.doors() if cgroup else []
     ours, theirs = channels.pair()
     flags = spec.namespaces | _signal.SIGCHLD
     try:
@@ -63,6 +68,8 @@ def spawn(spec: Spec) -> tuple[int, Channel]:
         raise EnforcementError("create namespaces for", spec.identity.name, error.errno or 0, hint=hint) from error
     if pid == 0:
         ours.close()
-        init.run(spec, theirs)
+        init.run(spec, theirs, doors)
     theirs.close()
+    for door in doors:
+        os.close(door)
     return pid, ours

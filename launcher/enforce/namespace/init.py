@@ -13,6 +13,7 @@ import select
 
 from launcher.enforce.namespace import channel as messages
 from launcher.enforce.namespace.build import build, step
+from launcher.enforce.namespace.cgroup import enter
 from launcher.enforce.namespace.confine import drop_privileges, forget_command_line
 from launcher.enforce.namespace.start import start
 from launcher.enforce.namespace.tracer import Tracer
@@ -22,15 +23,17 @@ from launcher.kernel.abi import CLONE_NEWCGROUP
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import NoReturn
 
     from launcher.enforce.namespace.channel import Channel
     from launcher.enforce.namespace.spec import Spec
 
 
-def run(spec: Spec, control: Channel) -> NoReturn:
-    """The whole life of pid 1. It only ever exits."""
+def run(spec: Spec, control: Channel, doors: Sequence[int] = ()) -> NoReturn:
+    """The whole life of pid 1. It only ever exits. `doors` lead into its control groups."""
     try:
+        step("enter", "the control groups", lambda: enter(doors))
         build(spec, control)
         job = _begin(spec, control)
         _serve(job, control, Tracer(spec.check, control) if spec.check else None)

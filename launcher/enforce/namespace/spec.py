@@ -6,6 +6,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from launcher.enforce.job import Network
     from launcher.enforce.namespace.execcheck import ExecCheck
     from launcher.enforce.namespace.operations import Operation
 
@@ -54,8 +55,8 @@ class Spec:
 
     __slots__ = (
         "arguments", "check", "cwd", "environment", "exec_once", "filter", "hostname", "identity", "landlock_abi",
-        "loopback", "namespaces", "operations", "over", "passed", "path", "rlimits", "rules", "scratch", "staged",
-        "stdio", "switch_ids",
+        "loopback", "namespaces", "network", "operations", "over", "passed", "path", "rlimits", "rules", "scratch",
+        "staged", "stdio", "switch_ids",
     )  # fmt: skip
 
     def __init__(self, **fields: object) -> None:
@@ -75,6 +76,7 @@ class Spec:
         namespaces: int
         hostname: str
         loopback: bool
+        network: Network | None
         path: str
         arguments: Sequence[str]
         environment: dict[str, str]

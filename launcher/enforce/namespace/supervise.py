@@ -54,10 +54,10 @@ class Supervisor:
         """Builds the sandbox, starts the job and stays until it has ended. Raises EnforcementError, NotFoundError."""
         woken = _catch_signals()
         began = time.monotonic_ns()
-        self._pid, control = spawn(self._spec)
+        self._pid, control = spawn(self._spec, self._cgroup)
         try:
+            before_start()  # while the sandbox is built: it is the start of the job that must wait for it
             self._build(control, prepare)
-            before_start()
             self._start(control, limits)
             self._loop(control, woken)
         finally:
@@ -74,6 +74,8 @@ class Supervisor:
                 self.scratch = descriptors[0]
                 prepare(self.scratch)
                 control.send(messages.PREPARED)
+            elif kind == messages.LISTENERS and self._spec.network:
+                self._spec.network.in_launcher(control.socket)
             elif kind == messages.READY:
                 return
             else:
@@ -115,9 +117,14 @@ class Supervisor:
         if control:
             poll.register(control.fileno(), select.POLLIN)
         owners = self._register(poll)
+        network = self._spec.network
+        if network and network.fileno() >= 0:
+            poll.register(network.fileno(), select.POLLIN)
         for fd, _events in poll.poll(self._timeout_ms()):
             if fd == woken:
                 self._signalled(os.read(woken, 512), control)
+            elif network and fd == network.fileno():
+                network.read()
             elif control and fd == control.fileno():
                 self._told(control)
             else:
