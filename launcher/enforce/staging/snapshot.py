@@ -79,7 +79,7 @@ class Snapshot:
                 elif stat.S_ISREG(found.st_mode):
                     self._file(source, target, path, found.st_nlink)
             except PermissionError:
-                self.warnings.append(f"{join(self._area.directory, path)} is granted and the user may not read it")
+                self._unreadable(path)
             except FileNotFoundError:
                 continue  # it went away while we looked: as if it had gone before
 
@@ -105,11 +105,18 @@ class Snapshot:
             os.rmdir(name, dir_fd=target)
 
     def _fill(self, source: int, target: int, path: str, depth: int) -> None:
-        inner = open_beneath(source, path.rpartition("/")[2], DIRECTORY)
+        try:
+            inner = open_beneath(source, path.rpartition("/")[2], DIRECTORY)
+        except PermissionError:
+            self._unreadable(path)
+            return
         try:
             self._directory(inner, target, path, depth)
         finally:
             os.close(inner)
+
+    def _unreadable(self, path: str) -> None:
+        self.warnings.append(f"{join(self._area.directory, path)} is granted and the user may not read it")
 
     def _shown(self, directory: str) -> bool:
         """Whether the directory's own name is granted, or a granted file may be made below it.
@@ -132,9 +139,7 @@ class Snapshot:
         reading = self._permissions.decide("file", "read", whole)
         readable = reading.allowed
         if links > 1 and not readable and reading.deciders:
-            self.warnings.append(
-                f"{whole} is denied and has {links} names; a deny is about names, so another may be open"
-            )
+            self.warnings.append(f"{whole} is denied and has {links} names: another one may be granted")
         if not readable and not any(self._permissions.decide(*operation, whole) for operation in _CHANGING):
             return
         name = path.rpartition("/")[2]
