@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 
 SOURCE, CONTEXT, REPORT = 3, 4, 5
+# Of the reader of untrusted source, which has no context.
+COMPILED = 4
 
 MAX_CONTEXT = 64 * 1024 * 1024
 
@@ -21,3 +23,18 @@ def read_all(descriptor: int, most: int) -> bytes:
         size += len(part)
     os.close(descriptor)
     return b"".join(parts)
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    """Writes all of `data`."""
+    while data:
+        data = data[os.write(descriptor, data) :]
+
+
+def is_open(descriptor: int) -> bool:
+    """Whether a descriptor is open."""
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        return False
+    return True

@@ -8,14 +8,13 @@ or ends in an error.
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 
 from launcher.language.diagnostics import SourceError
 from launcher.language.program import SESSION, Program, compile_program
 from launcher.language.source import MAX_SOURCE
-from launcher.runtime.descriptors import CONTEXT, MAX_CONTEXT, REPORT, SOURCE, read_all
+from launcher.runtime.descriptors import CONTEXT, MAX_CONTEXT, REPORT, SOURCE, is_open, read_all
 from launcher.runtime.machine import NOTHING, Machine
 from launcher.runtime.trace import report
 
@@ -92,21 +91,13 @@ def enter(data: dict[str, Any], program: Program) -> Reporter:
     from launcher.runtime.job import Job
     from launcher.runtime.report import Reporter
 
-    reporter = Reporter(REPORT if _is_open(REPORT) else -1)
+    reporter = Reporter(REPORT if is_open(REPORT) else -1)
     permissions = Permissions.from_data(data["permissions"])
     context: Context = Context.root(permissions, job=Job.from_data(data), reporter=reporter)
     if data.get("run_with") == "declared":
         context = context.declared([Grant.from_data(need) for need in program.needs])
     install(context)
     return reporter
-
-
-def _is_open(descriptor: int) -> bool:
-    try:
-        os.fstat(descriptor)
-    except OSError:
-        return False
-    return True
 
 
 def execute(program: Program, reporter: Reporter) -> int:

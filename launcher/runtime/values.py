@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from types import FunctionType
 
 from launcher.runtime.errors import Caught
@@ -79,6 +80,10 @@ def rounded(x: Any, digits: int | None = None) -> Any:
 
 def total(values: Iterable[Any], start: Any = 0) -> Any:
     """`sum(a)`: floats are summed with Neumaier's compensation, as CPython does since 3.12."""
+    if sys.version_info >= (3, 12) or type(values) in _REPEATABLE:
+        result = sum(values, start)
+        if sys.version_info >= (3, 12) or type(result) is not float:
+            return result
     result = start
     iterator = iter(values)
     for x in iterator:
@@ -86,6 +91,9 @@ def total(values: Iterable[Any], start: Any = 0) -> Any:
             return _compensated(result, x, iterator)
         result = result + x
     return result
+
+
+_REPEATABLE = frozenset((list, tuple))
 
 
 def _compensated(result: Any, x: Any, rest: Iterable[Any]) -> Any:

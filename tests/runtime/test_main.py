@@ -51,7 +51,7 @@ def start(source: bytes, context: dict[str, Any], module: str, **options: Any) -
     process = subprocess.Popen(
         [sys.executable, "-I", "-S", "-c", ENTRY.replace("MODULE", module), "job.ml"],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        preexec_fn=place,  # noqa: PLW1509  this process has one thread
+        preexec_fn=place,
         close_fds=True, pass_fds=(3, 4, 5, *([extra] if extra else [])), **options,
     )  # fmt: skip
     for fd in (*given, *moved):
@@ -208,6 +208,21 @@ def test_the_reader_reports_declarations() -> None:
     assert answer["imports"] == ["file", "util"]
     assert answer["diagnostics"] == []
     assert answer["uses"][0]["resource"] == "a/b"
+
+
+def test_the_reader_compiles_for_a_cache() -> None:
+    """Descriptor 4 of the reader holds what descriptor N of the job may bring."""
+    given, answer, compiled = memory(b'print("compiled by the reader");'), memory(b""), memory(b"")
+    code = ENTRY.replace("MODULE", "parse_main")
+    moves = f"import os; os.dup2({given}, 3); os.dup2({compiled}, 4); {code}"
+    command = [sys.executable, "-I", "-S", "-c", moves, "job.ml"]
+    subprocess.run(command, stdout=answer, pass_fds=(given, compiled), check=True)
+    try:
+        os.lseek(compiled, 0, os.SEEK_SET)
+        assert run("print('not this');", compiled=compiled).output == "compiled by the reader\n"
+    finally:
+        for fd in (given, answer, compiled):
+            os.close(fd)
 
 
 @pytest.mark.parametrize("source", [b"x = ;", b"\xff\xfe", b"(" * 100000, b'capability X { resource "a"; allow fly; }'])
