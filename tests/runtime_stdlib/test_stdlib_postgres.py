@@ -187,6 +187,18 @@ def test_errors_of_the_server_are_texts(bench: Workbench, port: int) -> None:
     connection.close()
 
 
+def test_a_connection_that_was_cut_is_an_error_of_ml(bench: Workbench, port: int) -> None:
+    import psycopg
+
+    connection = opened(bench, port, "select")
+    with psycopg.connect(host="127.0.0.1", port=port, user="boss", dbname="postgres", autocommit=True) as boss:
+        boss.execute("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'mlsandbox'")
+    for work in (lambda: connection.query("select 1"), connection.begin, connection.tables):
+        with pytest.raises(RuntimeError, match="Database error"):
+            work()
+    connection.close()
+
+
 def test_other_connections_are_refused(bench: Workbench, port: int) -> None:
     bench.hold(f"database.select postgresql://127.0.0.1:{port}/sales")
     with pytest.raises(CapabilityError):

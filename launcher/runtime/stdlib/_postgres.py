@@ -29,6 +29,19 @@ SSL_MODES = frozenset(("disable", "prefer", "require", "verify-ca", "verify-full
 CHANGES = ("insert", "update", "delete", "ddl")
 
 
+class Worded:
+    """`with Worded():` errors of the driver become errors that ML knows, in the server's words."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        import psycopg
+
+        if isinstance(error, psycopg.Error):
+            raise RuntimeError(f"Database error: {str(error).strip()}") from None  # noqa: TRY004  the server's error
+
+
 class PostgresSession:
     """One PostgreSQL session. Made by `connect`."""
 
@@ -39,7 +52,7 @@ class PostgresSession:
     def query(self, sql: str, parameters: Any) -> list[dict[str, Any]]:
         statement = _sql.judge(sql)
         most = self._require(statement)
-        with self._run(statement, parameters) as cursor:
+        with Worded(), self._run(statement, parameters) as cursor:
             if cursor.description is None:
                 return []
             names = [column.name for column in cursor.description]
@@ -50,18 +63,20 @@ class PostgresSession:
     def execute(self, sql: str, parameters: Any) -> int:
         statement = _sql.judge(sql)
         self._require(statement)
-        with self._run(statement, parameters) as cursor:
+        with Worded(), self._run(statement, parameters) as cursor:
             return max(int(cursor.rowcount), 0)
 
     def control(self, word: str) -> None:
-        self._connection.execute(word)
+        with Worded():
+            self._connection.execute(word)
 
     def tables(self) -> list[str]:
         current().require("database", "select", self.url)
-        rows = self._connection.execute(
-            "SELECT tablename FROM pg_catalog.pg_tables WHERE schemaname = 'public' ORDER BY tablename"
-        )
-        return [str(row[0]) for row in rows]
+        with Worded():
+            rows = self._connection.execute(
+                "SELECT tablename FROM pg_catalog.pg_tables WHERE schemaname = 'public' ORDER BY tablename"
+            )
+            return [str(row[0]) for row in rows]
 
     def close(self) -> None:
         self._connection.close()
@@ -85,9 +100,9 @@ class PostgresSession:
         cursor = psycopg.RawCursor(self._connection)
         try:
             return cursor.execute(statement.text, values or None)
-        except psycopg.Error as error:
+        except psycopg.Error:
             cursor.close()
-            raise RuntimeError(f"Database error: {str(error).strip()}") from None
+            raise
 
 
 def arranged(statement: _sql.Statement, parameters: Any) -> list[Any]:

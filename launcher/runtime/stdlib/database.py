@@ -82,7 +82,10 @@ class Connection(Object):
         try:
             result = work(self)
         except BaseException:
-            self.rollback()
+            try:
+                self.rollback()
+            except RuntimeError:  # the server or SQLite has undone it already: the first error is the one to tell
+                pass
             raise
         self.commit()
         return result
