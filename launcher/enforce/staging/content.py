@@ -62,6 +62,11 @@ def placeholder(fd: int, size: int) -> None:
         os.ftruncate(fd, size)
 
 
+def placeholder_cost(size: int) -> int:
+    """The bytes that a placeholder for a file of `size` takes."""
+    return size if size <= _PATTERNED else 0
+
+
 def compare(new: int, old: int) -> str:
     """SAME, PREFIX (the old content is an unchanged beginning of the new) or OTHER."""
     new_size, old_size = os.fstat(new).st_size, os.fstat(old).st_size

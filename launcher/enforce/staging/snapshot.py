@@ -11,7 +11,7 @@ import stat
 
 from launcher.capability.paths import PathPattern
 from launcher.enforce.staging.baseline import Baseline, File
-from launcher.enforce.staging.content import copy, placeholder
+from launcher.enforce.staging.content import copy, placeholder, placeholder_cost
 from launcher.enforce.staging.tree import DIRECTORY, READ, identity, join, names, open_beneath
 from launcher.errors import RefusedError
 
@@ -136,6 +136,8 @@ class Snapshot:
 
     def _file(self, source: int, target: int, path: str, links: int) -> None:
         whole = join(self._area.directory, path)
+        if not any(pattern.matches(whole) for pattern in self._patterns):
+            return  # most names of a large tree; asking for a decision costs ten times as much
         reading = self._permissions.decide("file", "read", whole)
         readable = reading.allowed
         if links > 1 and not readable and reading.deciders:
@@ -154,7 +156,8 @@ class Snapshot:
         found = os.fstat(fd)
         if not stat.S_ISREG(found.st_mode):
             return  # it became something else since we looked
-        self._budget.take(found.st_size if readable else 0, join(self._area.directory, path))
+        cost = found.st_size if readable else placeholder_cost(found.st_size)
+        self._budget.take(cost, join(self._area.directory, path))
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         made = os.open(path.rpartition("/")[2], flags, 0o600, dir_fd=target)
         try:
