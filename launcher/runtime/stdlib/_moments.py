@@ -30,6 +30,20 @@ def _both_cases(*names: str) -> dict[str, str]:
     return table
 
 
+def is_leap_year(year: int) -> bool:
+    """Whether the Gregorian calendar gives the year a 29 February."""
+    return year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
+
+
+def days_in_month(year: int, month: int) -> int:
+    """How many days the month has; 0 for a month that does not exist."""
+    if not 1 <= month <= 12:
+        return 0
+    if month == 2:
+        return 29 if is_leap_year(year) else 28
+    return 30 if month in {4, 6, 9, 11} else 31
+
+
 class TimeDelta(Object):
     """A span of time."""
 
@@ -234,11 +248,7 @@ class DateTimeObject(Object):
         return self._at(self.value.month, 1, (0, 0, 0, 0))
 
     def end_of_month(self) -> DateTimeObject:
-        # The 28th exists in each month; four days on is the next one, and its number of days too far.
-        after = self.value.replace(day=28, year=2000 if self.value.year == dt.MAXYEAR else self.value.year)
-        after += dt.timedelta(days=4)
-        last = after - dt.timedelta(days=after.day)
-        return self._at(self.value.month, last.day, END_OF_DAY)
+        return self._at(self.value.month, days_in_month(self.value.year, self.value.month), END_OF_DAY)
 
     def start_of_year(self) -> DateTimeObject:
         return self._at(1, 1, (0, 0, 0, 0))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from launcher.runtime.stdlib._declare import module
-from launcher.runtime.stdlib._moments import Date, DateTimeObject, Time, TimeDelta
+from launcher.runtime.stdlib._moments import Date, DateTimeObject, Time, TimeDelta, days_in_month, is_leap_year
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -90,14 +90,6 @@ def _create_time_zone(hours: int, minutes: int = 0, name: str | None = None) -> 
     return {"hours": hours, "minutes": minutes, "name": name or f"UTC{sign}{abs(hours)}:{abs(minutes):02d}"}
 
 
-def _days_in_month(year: int, month: int) -> int:
-    if not 1 <= month <= 12:
-        return 0
-    if month == 2:
-        return 29 if _is_leap_year(year) else 28
-    return 30 if month in {4, 6, 9, 11} else 31
-
-
 def _business_days_between(a: Day, b: Day) -> int:
     first, last = _day(a), _day(b)
     if last < first:
@@ -112,10 +104,6 @@ def _is_weekend(moment: Day) -> bool:
 
 def _is_weekday(moment: Day) -> bool:
     return _day(moment).weekday() < 5
-
-
-def _is_leap_year(year: int) -> bool:
-    return year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
 
 
 def _utc() -> str:
@@ -140,7 +128,7 @@ MODULE = module(
         ("calculateAge calculate_age", _calculate_age, _C, "calculateAge(birth[, at]): whole years"),
         ("addBusinessDays add_business_days", _add_business_days, _C, "addBusinessDays(dt, n): skips weekends"),
         ("createTimeZone", _create_time_zone, _C, "createTimeZone(h[, m, name]): {hours, minutes, name}"),
-        ("daysInMonth days_in_month", _days_in_month, "", "daysInMonth(y, m): 0 for a bad month"),
+        ("daysInMonth days_in_month", days_in_month, "", "daysInMonth(y, m): 0 for a bad month"),
         (
             "businessDaysBetween business_days_between",
             _business_days_between,
@@ -149,7 +137,7 @@ MODULE = module(
         ),
         ("isWeekend is_weekend", _is_weekend, "", "isWeekend(dt)"),
         ("isWeekday is_weekday", _is_weekday, "", "isWeekday(dt)"),
-        ("isLeapYear", _is_leap_year, "", "isLeapYear(y)"),
+        ("isLeapYear", is_leap_year, "", "isLeapYear(y)"),
         ("utc", _utc, "", "utc(): the name of the zone"),
     ),
 )
