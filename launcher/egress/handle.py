@@ -14,6 +14,7 @@ from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_STREAM, socket, socketpair
 
 from launcher.egress.topology import send_listeners
 from launcher.errors import EnforcementError
+from launcher.kernel import abi, libc
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -151,6 +152,7 @@ def start(network: dict[str, Any], settings: dict[str, Any], prepare: Callable[[
             _become(theirs.fileno(), writer)
             if prepare is not None:
                 prepare()
+            _harden()
             from launcher.egress.child import run
 
             run(3, 4, network, settings)
@@ -172,6 +174,12 @@ def _become(control: int, events: int) -> None:
     for target, source in ((3, high[0]), (4, high[1]), (0, high[2]), (1, high[2]), (2, high[2])):
         os.dup2(source, target, inheritable=False)
     os.closerange(5, _limit())
+
+
+def _harden() -> None:
+    """Credentials may be in this process: another one of the same user must not read its memory."""
+    libc.prctl(abi.PR_SET_NO_NEW_PRIVS, 1)
+    libc.prctl(abi.PR_SET_DUMPABLE, 0)
 
 
 def _limit() -> int:

@@ -123,7 +123,9 @@ def test_the_authority_is_made_where_it_is_needed_and_its_key_is_not_told() -> N
     proxy.stop()
 
 
-def test_nothing_of_the_supervisor_is_inherited(tmp_path: object) -> None:
+def test_nothing_of_the_supervisor_is_inherited() -> None:
+    if os.geteuid():
+        pytest.skip("not dumpable: only root can look at its descriptors")
     with open("/etc/hostname", "rb") as canary:
         fd = os.dup2(canary.fileno(), 77, inheritable=True)
         proxy = handle.start(network(grant(["api.example.com"])), {})
@@ -132,6 +134,16 @@ def test_nothing_of_the_supervisor_is_inherited(tmp_path: object) -> None:
         os.close(fd)
     assert not [link for link in links if "hostname" in link]
     assert len(links) <= 5
+    proxy.stop()
+
+
+def test_its_memory_is_closed_to_others_of_the_same_user() -> None:
+    proxy = handle.start(network(grant(["api.example.com"])), {"secrets": {"S": "value"}})
+    proxy.ready()
+    # Not dumpable: its files in /proc belong to root, and nobody of the same user may trace it.
+    assert os.stat(f"/proc/{proxy.pid}/mem").st_uid == 0
+    with open(f"/proc/{proxy.pid}/status") as file:
+        assert "NoNewPrivs:\t1" in file.read()
     proxy.stop()
 
 

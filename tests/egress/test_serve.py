@@ -207,6 +207,48 @@ def test_names_under_a_wildcard_are_counted(make: MakeWorld) -> None:
     assert world.resolve("a" * 60 + "." + "b" * 50 + ".example.com") == ""
 
 
+def test_names_under_a_wildcard_are_counted_on_every_way(make: MakeWorld) -> None:
+    """CONNECT and SOCKS carry names too, and without the responder."""
+    world = make([grant(["*.example.com"])], limits=Limits(request_rate=1e6))
+    for number in range(256):
+        assert world.resolve(f"x{number}.example.com")
+    since = len(world.collect())
+    for name in ("one.more.example.com", "a" * 60 + "." + "b" * 50 + ".example.com"):
+        answer = exchange(world, world.proxy(), f"CONNECT {name}:443 HTTP/1.1\r\nHost: {name}:443\r\n\r\n".encode())
+        assert b" 403 " in answer
+    assert not [r for r in world.collect(0.05)[since:] if "lookup" in r]
+
+
+def test_a_policy_that_changes_while_a_connection_is_dialled_holds_for_it(make: MakeWorld) -> None:
+    def slow(_name: str) -> list[str]:
+        time.sleep(0.5)
+        return [PUBLIC]
+
+    world = make([grant(["api.example.com:7000"], ("tcp",))], options={"lookup": slow})
+    with connection(world, 7000) as conn:
+        time.sleep(0.1)
+        assert world.ask(op="reload", grants=[], denies=[], generation=2)["ok"]
+        conn.settimeout(3)
+        try:
+            conn.sendall(b"hi")
+            assert conn.recv(2) == b""
+        except ConnectionResetError:
+            pass
+
+
+def test_an_upload_that_is_refused_half_way_leaves_nothing_behind(make: MakeWorld) -> None:
+    world = make(WEB)
+    for _ in range(3):
+        with connection(world, 80) as conn:
+            conn.sendall(
+                b"POST /up HTTP/1.1\r\nHost: api.example.com\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhelloXX"
+            )
+            assert b" 400 " in read_all(conn)
+    with connection(world, 80) as conn:
+        conn.sendall(get())
+        assert b" 200 " in read_all(conn)
+
+
 def test_denials_are_rate_limited_with_a_count(make: MakeWorld) -> None:
     world = make(WEB, limits=Limits(dns_rate=100_000))
     for number in range(400):

@@ -35,6 +35,9 @@ class DialError(Exception):
 
 async def dial(job: Job, to: Authority, rules: Sequence[Rule], account: Account) -> tuple[Stream, str]:
     """A connected stream and the address dialled. Raises DialError."""
+    refusal = job.name_refusal(to.host)
+    if refusal:
+        raise DialError(403, refusal)
     deadline = job.loop.now + job.options.limits.connect_time
     try:
         if _through_proxy(job, to):
@@ -85,6 +88,10 @@ async def _connect(job: Job, address: str, port: int, deadline: float) -> socket
         if code == errno.EINPROGRESS:
             await job.loop.writable(sock.fileno(), deadline)
             code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            while not code and not _connected(sock):
+                # The edge was that of a descriptor with the same number, closed in this turn of the loop.
+                await job.loop.writable(sock.fileno(), deadline)
+                code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if code:
             raise OSError(code, os.strerror(code))
     except BaseException:
@@ -92,6 +99,14 @@ async def _connect(job: Job, address: str, port: int, deadline: float) -> socket
         sock.close()
         raise
     return sock
+
+
+def _connected(sock: socket.socket) -> bool:
+    try:
+        sock.getpeername()
+    except OSError:
+        return False
+    return True
 
 
 def _through_proxy(job: Job, to: Authority) -> bool:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from launcher.egress.protocol import dns
 from launcher.egress.protocol.authority import NAME, Host, parse_host
 from launcher.egress.protocol.malformed import Malformed
-from launcher.egress.server.names import MAX_WILDCARD_LENGTH, reverse_name
+from launcher.egress.server.names import reverse_name
 
 if TYPE_CHECKING:
     import socket
@@ -41,12 +41,10 @@ def _judge(job: Job, query: dns.Query) -> bytes:
     host = _host(query.name)
     if host is None or not job.rules.resolves(host):
         return _refuse(job, query, "not in allowlist")
-    wildcard = job.rules.by_wildcard(host)
-    if wildcard and len(host.text) > MAX_WILDCARD_LENGTH:
-        return _refuse(job, query, "name too long for a wildcard")
-    address = job.names.address(host.text, wildcard=wildcard)
-    if address is None:
-        return _refuse(job, query, "too many names")
+    refusal = job.name_refusal(host)
+    if refusal:
+        return _refuse(job, query, refusal)
+    address = job.names.known(host.text)
     # AAAA and every other type: the name exists and has no such record (NODATA). NXDOMAIN for AAAA would make glibc
     # give up on the A record; HTTPS records would hand out ECH keys.
     return dns.respond(query, dns.NOERROR, (dns.record(dns.TYPE_A, address),) if query.kind == dns.TYPE_A else ())

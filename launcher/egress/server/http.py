@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from launcher.egress.policy import Verdict
     from launcher.egress.protocol.http1 import Request, Response
     from launcher.egress.server.carry import Carriage
+    from launcher.egress.server.loop import Task
     from launcher.egress.server.streams import AnyStream
 
 
@@ -68,6 +69,7 @@ class Session:
         self._first = True
         self._failure: Malformed | None = None
         self._uploaded = True
+        self._uploading: Task | None = None
 
     async def exchange(self) -> bool:
         """One request and its response; whether another may follow."""
@@ -142,7 +144,7 @@ class Session:
         await upstream.send(head, self._idle())
         self._failure, self._uploaded = None, not request.length
         if request.length:
-            self.job.loop.spawn(self._upload(request, upstream))
+            self._uploading = self.job.loop.spawn(self._upload(request, upstream))
         while True:
             response = await self._response(request, upstream)
             if response.status == 101 and not request.upgrade:
@@ -249,6 +251,7 @@ class Session:
         return self.job.loop.now + self.job.options.limits.idle_time
 
     async def _refuse(self, status: int, reason: str, missing: str = "") -> None:
+        self._stop_upload()  # two readers of one socket would wait for each other
         to, kind = self.trip.to, self.trip.conn.kind
         conn = Connection(kind, to.host.text, to.port, self.job.account(()), self.job.loop.now)
         conn.scheme = self.scheme
@@ -262,4 +265,10 @@ class Session:
 
     def close(self) -> None:
         """Close the upstream connection; the client's belongs to the caller."""
+        self._stop_upload()
         self._drop_upstream()
+
+    def _stop_upload(self) -> None:
+        if self._uploading is not None:
+            self._uploading.cancel()
+            self._uploading = None

@@ -6,10 +6,12 @@ from time import time
 from typing import TYPE_CHECKING, Any
 
 from launcher.canonical import digest
+from launcher.egress.ports import LOCAL_HOSTS
+from launcher.egress.protocol.authority import NAME, Host
 from launcher.egress.rule import byte_limit, request_rate
 from launcher.egress.server.account import NO_LIMIT, Account, Bucket, Budget
 from launcher.egress.server.audit import Connection, Trail
-from launcher.egress.server.names import NameTable
+from launcher.egress.server.names import MAX_WILDCARD_LENGTH, NameTable
 from launcher.egress.server.relay import Relay
 from launcher.egress.server.resolve import Resolver
 
@@ -102,7 +104,23 @@ class Job:
     # ---- connections
 
     def opened(self, conn: Connection) -> None:
+        """A connection stands. The rules may have changed while it was dialled, so it is judged once more."""
         self.open.add(conn)
+        if not conn.allowed(self.rules):
+            self.loop.soon(lambda: conn.cut("revoked"))
+
+    def name_refusal(self, host: Host) -> str:
+        """Empty where the job may use the name; it then has an address. Why not, else.
+
+        A name below a wildcard is a message to the domain's owner, by whichever way it comes: how many and how long
+        is limited (egress.md: labels are the channel that remains).
+        """
+        if host.kind != NAME or host.text in LOCAL_HOSTS:
+            return ""
+        wildcard = self.rules.by_wildcard(host)
+        if wildcard and len(host.text) > MAX_WILDCARD_LENGTH:
+            return "name too long for a wildcard"
+        return "" if self.names.address(host.text, wildcard=wildcard) else "too many names"
 
     def ended(self, conn: Connection, reason: str = "") -> None:
         """Report a connection that was allowed. Safe to call twice."""

@@ -36,6 +36,10 @@ class NameTable:
         self._name[packed] = name
         return packed
 
+    def known(self, name: str) -> bytes:
+        """The address that a name has. Raises KeyError for one that was never asked for."""
+        return self._address[name]
+
     def name(self, packed: bytes) -> str:
         """The name behind an address; empty for an address that this job was never given."""
         return self._name.get(packed, "")
