@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from launcher.language import ast
 from launcher.language.catalogue import BUILTINS, LIBRARY
-from launcher.language.generate_expressions import ExpressionGenerator
+from launcher.language.generate_expressions import ExpressionGenerator, is_constant
 from launcher.language.purity import IMPURE, LIST_METHODS, STRING_METHODS
 
 TYPE_CHECKING = False
@@ -107,9 +107,9 @@ class CallGenerator(ExpressionGenerator):
         """A method of lists or strings: the host's own when the base is one, else the checked path."""
         (base,), texts = self._after([base], nodes)
         arguments = ", ".join(texts)
-        first, again = self.bind(base)
-        if len(arguments) > _MAX_TWICE:
+        if len(arguments) > _MAX_TWICE or is_constant(base):
             return f"method({base}, {name!r})({arguments})"
+        first, again = self.bind(base)
         fast, slow = f"{again}.{name}({arguments})", f"method({again}, {name!r})({arguments})"
         return f"({fast} if type({first}) is {kind} else {slow})"
 

@@ -197,7 +197,7 @@ class ExpressionGenerator(Writer):
         if isinstance(node.base, ast.ObjectLiteral):
             return f"{self.expression(node.base)}[{node.name!r}]"
         base = self.expression(node.base)
-        if self.path == "fast" and node.name != "length" and not _is_constant(base):
+        if self.path == "fast" and node.name != "length" and not is_constant(base):
             return f"{self.subscriptable(base)}[{node.name!r}]"
         if node.name == "length":
             first, again = self.bind(base)
@@ -208,7 +208,7 @@ class ExpressionGenerator(Writer):
 
     def entry(self, base: str, name: str, otherwise: str) -> str:
         """The entry `name` of an object, or what the slow path `otherwise` finds."""
-        if _is_constant(base):
+        if is_constant(base):
             return f"{otherwise}({base}, {name!r})"
         if self.inline:
             first, again = self.bind(base)
@@ -237,7 +237,7 @@ class ExpressionGenerator(Writer):
 
     def subscriptable(self, base: str) -> str:
         """The host warns about subscripts and calls of literals; a temporary keeps it quiet."""
-        if base[0] in "[{(" or _is_constant(base):
+        if base[0] in "[{(" or is_constant(base):
             return f"({self.temporary()} := {base})"
         return base
 
@@ -250,7 +250,7 @@ class ExpressionGenerator(Writer):
         raise NotImplementedError
 
 
-def _is_constant(text: str) -> bool:
+def is_constant(text: str) -> bool:
     return text[0] in "0123456789'\"" or text in {"None", "True", "False"}
 
 
