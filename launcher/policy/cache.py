@@ -19,7 +19,6 @@ import sys
 
 from launcher.canonical import sha256_hex
 from launcher.policy.config import Config
-from launcher.policy.trust import ancestors
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -227,6 +226,8 @@ def sources(locations: Locations, files: list[str], *, strict: bool) -> list[str
     """The paths whose stamps the cache depends on; `files` are the documents that were found."""
     found = [locations.config, locations.policies, *locations.profile_directories(), locations.grants, *files]
     if strict:
+        from launcher.policy.trust import ancestors
+
         tops = [
             locations.config,
             f"{locations.policies}/.",

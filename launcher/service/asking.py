@@ -5,7 +5,6 @@ Apart from `deciding`, whose imports a launch with a remembered decision does wi
 
 from __future__ import annotations
 
-from launcher.identity import token_file
 from launcher.identity.acting import resolve
 from launcher.identity.registry import default_providers
 from launcher.kernel import features as host
@@ -44,6 +43,12 @@ class Asked:
 def identify(request: Request, snapshot: Snapshot, locations: Locations) -> Acting:
     """Who asks: by the token that was given, else by the one that `login` stored, else by the operating system."""
     providers = default_providers(snapshot.config)
-    token = request.token or (token_file.load(locations.token) if snapshot.config.jwt else "")
+    token = request.token or (_stored_token(locations) if snapshot.config.jwt else "")
     caller = providers.authenticate("jwt", token=token) if token else providers.authenticate("os")
     return resolve(caller, request.user, snapshot.config)
+
+
+def _stored_token(locations: Locations) -> str:
+    from launcher.identity import token_file
+
+    return token_file.load(locations.token)

@@ -112,7 +112,7 @@ class ExecCheck:
 
 
 def _held_in_memory(module: str) -> bool:
-    return any(finder.holds(module) for finder in sys.meta_path if hasattr(finder, "holds"))
+    return any(finder.hold(module) for finder in sys.meta_path if hasattr(finder, "hold"))
 
 
 def _unchangeable(path: str) -> bool:
