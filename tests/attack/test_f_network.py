@@ -115,7 +115,7 @@ def test_f76_standard_streams_are_never_the_callers(report: Report, attacked: Ho
     with ours, theirs:
         job = subprocess.Popen(
             attacked.command("launch", "--", *program(PROBE, "f76")),
-            stdin=theirs, stdout=subprocess.PIPE, stderr=theirs, cwd=attacked.workspace, **attacked.drop(),
+            stdin=theirs.fileno(), stdout=subprocess.PIPE, stderr=theirs.fileno(), cwd=attacked.workspace, **attacked.drop(),
         )  # fmt: skip
         told = job.communicate(timeout=60)[0]
     assert told == b"f76.standard_streams\tpipes\n"
