@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from launcher.egress import interception
 from launcher.egress.policy import Rules
 from launcher.egress.ports import opened_ports, ports_in
 from launcher.egress.protocol import addresses
@@ -99,6 +100,20 @@ def test_what_is_inside_tls_turns_interception_on() -> None:
     denied = Rules([grant(["api.example.com"])], [grant(["api.example.com/admin/**"])])
     assert denied.intercepts and denied.intercepted(denied.opening(host, 443), host, 443)
     assert not Rules([grant(["api.example.com"])]).intercepts
+
+
+OPENED = st.builds(
+    lambda text, operations, constraints: grant([text], operations, **constraints),
+    st.sampled_from(["a.example", "a.example/v1/*", "*.a.example"]),
+    st.lists(st.sampled_from(["http", "https"]), min_size=1, max_size=2, unique=True),
+    st.sampled_from([{}, {"methods": ["GET"]}, {"tls": "intercept"}, {"ports": [443]}]),
+)
+
+
+@fuzz
+@given(st.lists(OPENED, max_size=3), st.lists(OPENED, max_size=2))
+def test_the_launcher_knows_before_the_proxy_whether_tls_is_opened(allow: list[Any], deny: list[Any]) -> None:
+    assert interception.is_wanted(allow, deny) == Rules(allow, deny).intercepts
 
 
 @pytest.mark.parametrize(
