@@ -151,7 +151,7 @@ def _rlimits(limits: dict[str, int | None]) -> list[tuple[int, int]]:
         (_RLIMIT_FSIZE, "max_file_size", 0),
         (_RLIMIT_NOFILE, "max_open_files", 0),
         (_RLIMIT_NPROC, "max_processes", _INIT),
-        (_RLIMIT_CPU, "max_cpu_time", 1),
+        (_RLIMIT_CPU, "max_cpu_time", 0),
     ):
         value = limits[name]
         if value is not None:

@@ -117,7 +117,9 @@ def _confine(spec: Spec, terminal: int) -> None:
 def _rlimit(limit: int, value: int) -> None:
     hard = resource.getrlimit(limit)[1]
     value = value if hard == resource.RLIM_INFINITY else min(value, hard)
-    resource.setrlimit(limit, (value, value))
+    # at the soft limit of processor time comes SIGXCPU, which says why; a second later, for who ignores it, SIGKILL
+    grace = 1 if limit == resource.RLIMIT_CPU and value != hard else 0
+    resource.setrlimit(limit, (value, value + grace))
 
 
 def _arrange_descriptors(spec: Spec, terminal: int) -> None:

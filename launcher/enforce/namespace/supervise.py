@@ -31,6 +31,7 @@ _FORWARDED = (_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP, _signal.SIGQUIT, 
 _SIGWINCH = 28
 _DRAIN_NS = 2_000_000_000  # how long the last output may take to be read by the caller after the job has ended
 _ENOENT = 2
+_LIMIT_SIGNALS = {24: "max_cpu_time", 25: "max_file_size"}  # SIGXCPU, SIGXFSZ: setrlimit(2)
 _CPU_CHECK_NS = 200_000_000
 
 
@@ -46,6 +47,7 @@ class Supervisor:
         self._max_cpu_us: int | None = None
         self._ended = False
         self._pid = 0
+        self._limits: dict[str, int | None] = {}
         self.scratch = -1
 
     def run(
@@ -82,6 +84,7 @@ class Supervisor:
                 self._failed(kind, values)
 
     def _start(self, control: Channel, limits: dict[str, int | None]) -> None:
+        self._limits = limits
         wall = limits.get("max_wall_time")
         self._max_cpu_us = cpu * 1_000_000 if (cpu := limits.get("max_cpu_time")) is not None else None
         control.send(messages.GO)
@@ -183,6 +186,9 @@ class Supervisor:
         elif kind == messages.ENDED:
             status, user, system, rss = (int(str(value)) for value in values)
             self._result.ended(status)
+            limit = _LIMIT_SIGNALS.get(self._result.signal or 0)
+            if limit and self._limits.get(limit) is not None:
+                self._result.limited(limit)
             self._result.usage.user_us, self._result.usage.system_us = user, system
             self._result.usage.peak_memory = rss
             self._ended = True

@@ -196,6 +196,24 @@ def test_memory_limit(host: Host) -> None:
         assert degraded.out == "ran\n" and "limits.max_memory" in degraded.err, degraded
 
 
+def test_processor_time(host: Host) -> None:
+    """Attack 85: spinning is told apart from waiting; of the whole tree where there is a cgroup."""
+    host.policy(PYTHON, limits={"max_cpu_time": 1, "max_wall_time": 60})
+    ran = host.python("while True: pass", options=["--allow-degraded"])
+    assert ran.result["limit"] == "max_cpu_time", ran
+    if host.who == "root":
+        tree = "import os\nfor _ in range(4):\n    if os.fork() == 0:\n        while True: pass\nos.wait()"
+        assert host.python(tree).result["limit"] == "max_cpu_time"
+
+
+def test_file_size(host: Host) -> None:
+    host.policy({"sh": True, "cmd": ["head"]}, limits={"max_file_size": "1MiB"})
+    ran = host.launch("head", "-c", "5000000", "/dev/zero")
+    assert ran.status == 0
+    ran = host.launch("sh", "-c", "exec head -c 5000000 /dev/zero > /tmp/x")
+    assert (ran.result["limit"], ran.result["signal"]) == ("max_file_size", signal.SIGXFSZ), ran
+
+
 def test_stray_processes_end_with_the_job(host: Host) -> None:
     host.policy(PYTHON)
     marker = f"stray-{os.urandom(6).hex()}"
