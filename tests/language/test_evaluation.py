@@ -11,6 +11,7 @@ from typing import Any
 
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from hypothesis.errors import UnsatisfiedAssumption
 
 from launcher.language import ast
 from launcher.language.printer import print_tree
@@ -188,6 +189,8 @@ def expected(tree: ast.Expression, truth: bool) -> tuple[list[str], str, Any]:
     world = World()
     try:
         value = world.value(tree)
+    except UnsatisfiedAssumption:
+        raise
     except Exception as error:
         return world.log, described(error)[0], None
     return world.log, "", bool(value) if truth else value
