@@ -43,7 +43,7 @@ CALLABLES = st.sampled_from(
         lambda x, y: x,
         lambda *_: None,
         lambda x: [x],
-        lambda x: str(x),
+        lambda x: f"{x}",
         FUNCTIONS[0],
         FUNCTIONS[40],
     ]
