@@ -78,7 +78,7 @@ PERIODS = {
 
 
 def rate(value: Any) -> tuple[int, float]:
-    """A rate as (uses, seconds): of `{count, seconds}`, a pair, a number (a second), `100/m`, `5/10s`. Or ValueError."""
+    """A rate as (uses, seconds): `{count, seconds}`, a pair, a number (a second), `100/m`, `5/10s`. Or ValueError."""
     if isinstance(value, str):
         count, _, period = value.replace(" ", "").partition("/")
         digits = len(period) - len(period.lstrip("0123456789"))
