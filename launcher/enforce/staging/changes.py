@@ -10,7 +10,7 @@ import os
 import stat
 
 from launcher.enforce.staging.content import OTHER, PREFIX, SAME, compare, partly_written
-from launcher.enforce.staging.tree import DIRECTORY, READ, join, look, names
+from launcher.enforce.staging.tree import DIRECTORY, READ, WENT_AWAY, join, look, names
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -81,11 +81,33 @@ class _Walk:
     def directory(self, upper: int, lower: int | None, inside: str, depth: int, *, opaque: bool) -> None:
         present = names(upper)
         for name in present:
-            self._entry(upper, lower, join(inside, name), depth + 1, opaque=opaque)
+            self._settled(upper, lower, join(inside, name), depth + 1, opaque=opaque)
         if opaque and lower is not None:
             for name in names(lower):
                 if name not in present:
-                    self._gone(lower, join(inside, name))
+                    self._gone_if_there(lower, join(inside, name))
+
+    def _settled(self, upper: int, lower: int | None, path: str, depth: int, *, opaque: bool) -> None:
+        """An entry; without its lower if that one, a live directory, changes while we look. The commit then finds that
+        the host changed, and says so.
+        """
+        before = len(self.found)
+        try:
+            self._entry(upper, lower, path, depth, opaque=opaque)
+        except OSError as error:
+            if lower is None or error.errno not in WENT_AWAY:
+                raise
+            del self.found[before:]
+            self._entry(upper, None, path, depth, opaque=opaque)
+
+    def _gone_if_there(self, lower: int, path: str) -> None:
+        before = len(self.found)
+        try:
+            self._gone(lower, path)
+        except OSError as error:
+            if error.errno not in WENT_AWAY:
+                raise
+            del self.found[before:]
 
     def _entry(self, upper: int, lower: int | None, path: str, depth: int, *, opaque: bool) -> None:
         name = path.rpartition("/")[2]

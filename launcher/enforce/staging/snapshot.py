@@ -12,7 +12,7 @@ import stat
 from launcher.capability.paths import PathPattern
 from launcher.enforce.staging.baseline import Baseline, File
 from launcher.enforce.staging.content import copy, placeholder, placeholder_cost
-from launcher.enforce.staging.tree import DIRECTORY, READ, identity, join, names, open_beneath
+from launcher.enforce.staging.tree import DIRECTORY, READ, WENT_AWAY, identity, join, names, open_beneath
 from launcher.errors import RefusedError
 
 TYPE_CHECKING = False
@@ -80,8 +80,9 @@ class Snapshot:
                     self._file(source, target, path, found.st_nlink)
             except PermissionError:
                 self._unreadable(path)
-            except FileNotFoundError:
-                continue  # it went away while we looked: as if it had gone before
+            except OSError as error:
+                if error.errno not in WENT_AWAY:  # as if it had gone before
+                    raise
 
     def _child(self, source: int, target: int, path: str, found: os.stat_result, depth: int) -> None:
         whole = join(self._area.directory, path)

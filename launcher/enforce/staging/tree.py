@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from errno import EBADF
+from errno import EBADF, ELOOP, ENOENT, ENOTDIR
 
 from launcher.kernel import libc
 from launcher.kernel.abi import RESOLVE_BENEATH, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     # changes ctime on most file systems.
     Identity = tuple[int, int, int, int]
 
+# What a live directory answers about a name that went away, or became something else, while we looked.
+WENT_AWAY = frozenset((ENOENT, ENOTDIR, ELOOP))
 _BENEATH = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_NONBLOCK
 READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY

@@ -186,6 +186,43 @@ def test_a_full_disk_leaves_whole_files(tmp_path: Path, atomic: bool) -> None:
     assert "No space left" in str(found)
 
 
+def test_a_live_lower_that_changes_while_it_is_compared_stops_nothing(tmp_path: Path) -> None:
+    import threading
+
+    (tmp_path / "host" / "d").mkdir(parents=True)
+    (tmp_path / "host" / "d" / "x").write_text("old")
+    (tmp_path / "host" / "f").write_text("old")
+    (tmp_path / "upper" / "d").mkdir(parents=True)
+    (tmp_path / "upper" / "d" / "x").write_text("new")
+    (tmp_path / "upper" / "f").write_text("new")
+    upper, host = os.open(tmp_path / "upper", DIRECTORY), os.open(tmp_path / "host", DIRECTORY)
+    stop = threading.Event()
+
+    def flip() -> None:
+        while not stop.is_set():
+            for name in ("d", "f", "d/x"):
+                os.rename(tmp_path / "host" / name, tmp_path / "aside")
+                os.symlink("/", tmp_path / "host" / name)
+                os.unlink(tmp_path / "host" / name)
+                os.rename(tmp_path / "aside", tmp_path / "host" / name)
+
+    thread = threading.Thread(target=flip)
+    thread.start()
+    seen = set()
+    try:
+        for _ in range(600):
+            found = changes(upper, host, "area0", str(tmp_path / "host"))
+            seen |= {repr(change.kind) for change in found}
+            assert {change.inside for change in found} == {"d", "d/x", "f"} or {change.inside for change in found} == {
+                "d/x",
+                "f",
+            }
+    finally:
+        stop.set()
+        thread.join()
+    assert "'modified'" in seen
+
+
 def test_many_files_in_one_commit(tmp_path: Path) -> None:
     place = Room(tmp_path)
     for number in range(300):

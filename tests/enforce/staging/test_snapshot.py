@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import socket
 import stat
+import threading
 from pathlib import Path
 
 import pytest
@@ -115,6 +116,50 @@ def test_a_denied_file_with_a_second_name_is_warned_about(place: Room) -> None:
     assert place.names() == ["copy.txt"]
     (warning,) = place.warnings
     assert "secret.key is denied and has 2 names" in warning
+
+
+def test_attack_5_swapping_names_for_links_while_a_snapshot_is_taken_copies_nothing_from_outside(
+    tmp_path: Path,
+) -> None:
+    """As docker cp (CVE-2018-15664) and flatpak (CVE-2024-42472) followed them."""
+    outside = tmp_path / "outside"
+    (outside / "d").mkdir(parents=True)
+    for name in ("f", "d/x"):
+        (outside / name).write_text("SECRET")
+    source = tmp_path / "host0"
+    source.mkdir()
+    stop = threading.Event()
+
+    def flip() -> None:
+        while not stop.is_set():
+            for name in ("f", "d"):
+                for target in (outside / name, None):
+                    os.rename(source / name, source / "aside")
+                    if target:
+                        os.symlink(target, source / name)
+                        os.unlink(source / name)
+                    os.rename(source / "aside", source / name)
+
+    (source / "f").write_text("mine")
+    (source / "d").mkdir()
+    (source / "d" / "x").write_text("mine")
+    thread = threading.Thread(target=flip)
+    thread.start()
+    try:
+        for number in range(150):
+            target = tmp_path / f"lower{number}"
+            target.mkdir()
+            area = Area("a", str(source), live_lower=False)
+            allowed = allow(str(source), "file.read,write:**", "path.read:**")
+            fds = os.open(source, DIRECTORY), os.open(target, DIRECTORY)
+            Snapshot(area, allowed, Budget(1 << 20, 100), (os.geteuid(), os.getegid())).take(*fds)
+            assert {path.read_text() for path in target.rglob("*") if path.is_file()} <= {"mine"}
+            assert not [path for path in target.rglob("*") if path.is_symlink()]
+            for fd in fds:
+                os.close(fd)
+    finally:
+        stop.set()
+        thread.join()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="root makes what the user may not read")
