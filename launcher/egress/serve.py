@@ -66,8 +66,12 @@ def serve(
 def _listen(job: Job, kind: str, fd: int) -> socket.socket:
     sock = socket.socket(fileno=fd)
     sock.setblocking(False)
+    if kind != DNS_UDP:
+        job.loop.watch_listener(fd)
+        job.loop.readers[fd] = Acceptor(job, sock, kind).run
+        return sock
     job.loop.watch(fd)
-    job.loop.readers[fd] = Datagrams(job, sock).run if kind == DNS_UDP else Acceptor(job, sock, kind).run
+    job.loop.readers[fd] = Datagrams(job, sock).run
     job.loop.soon(job.loop.readers[fd])  # what came before we did has no edge
     return sock
 

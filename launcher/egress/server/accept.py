@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import select
 import socket
 import struct
 from typing import TYPE_CHECKING
@@ -16,6 +18,7 @@ from launcher.egress.server.names import is_synthetic
 from launcher.egress.server.streams import Stream
 
 if TYPE_CHECKING:
+    from _socket import socket as Socket  # noqa: N812  a class
     from collections.abc import Awaitable, Callable
 
     from launcher.egress.server.job import Job
@@ -23,12 +26,14 @@ if TYPE_CHECKING:
     Handler = Callable[[Job, Stream], Awaitable[bool]]
 
 SO_ORIGINAL_DST = 80  # linux/netfilter_ipv4.h; the same number for IPv6 (linux/netfilter_ipv6/ip6_tables.h)
+RETRY = 0.1  # seconds
+_SHORT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 TURN = 64  # connections taken in one turn of the loop
 UNKNOWN_ADDRESS = "unknown synthetic address"
 LOCALHOST = Host("localhost")
 
 
-def original_destination(sock: socket.socket) -> tuple[bytes, int]:
+def original_destination(sock: Socket) -> tuple[bytes, int]:
     """Address and port that the client asked for: what nft rewrote, else where the socket was reached (AnyIP).
 
     Works from outside the namespace and without privileges. Raises OSError.
@@ -46,34 +51,49 @@ def original_destination(sock: socket.socket) -> tuple[bytes, int]:
 
 
 class Acceptor:
-    """Takes connections from one listener and starts a task for each."""
+    """Takes connections from one listener and starts a task for each. One at a time, more when they come in bursts."""
 
-    __slots__ = ("_handler", "_job", "_sock")
+    __slots__ = ("_burst", "_handler", "_job", "_sock")
 
-    def __init__(self, job: Job, sock: socket.socket, kind: str) -> None:
+    def __init__(self, job: Job, sock: Socket, kind: str) -> None:
         self._job = job
         self._sock = sock
         self._handler = HANDLERS[kind]
+        self._burst = 1
+        # Accepted sockets inherit it (net/ipv4/tcp_minisocks.c), which saves a call for each.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def run(self) -> None:
-        for _ in range(TURN):
+        for _ in range(self._burst):
             try:
-                client, _ = self._sock.accept()
+                # accept() would wrap it in a class of Python's, which costs as much as the call.
+                fd, _ = self._sock._accept()  # type: ignore[attr-defined]  # noqa: SLF001  typeshed leaves it out
             except BlockingIOError:
+                self._burst = 1
                 return
-            except OSError:
-                break  # the client has gone again, or descriptors are short: look again in the next turn
-            self._admit(client)
-        self._job.loop.soon(self.run)
+            except OSError as error:
+                if error.errno in _SHORT:
+                    self._job.loop.spawn(self._rest())
+                return
+            self._admit(socket.SocketType(self._sock.family, socket.SOCK_STREAM, 0, fd))
+        self._burst = min(TURN, self._burst * 2)
 
-    def _admit(self, client: socket.socket) -> None:
+    async def _rest(self) -> None:
+        """Descriptors or memory are short: look again in a while instead of spinning."""
+        loop, fd = self._job.loop, self._sock.fileno()
+        del loop.readers[fd]
+        loop.epoll.modify(fd, 0)
+        await loop.sleep_until(loop.now + RETRY)
+        loop.epoll.modify(fd, select.EPOLLIN)
+        loop.readers[fd] = self.run
+
+    def _admit(self, client: Socket) -> None:
         job = self._job
         client.setblocking(False)
         stream = Stream(job.loop, client)
         if job.accepted >= job.options.limits.connections:
             _too_many(job, stream, explicit_proxy=self._handler is explicit.serve)
             return
-        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         job.loop.watch(client.fileno())
         job.loop.spawn(_run(job, stream, self._handler))
 

@@ -16,6 +16,7 @@ from launcher.egress.protocol.malformed import Malformed
 from launcher.egress.server.streams import Stream
 
 if TYPE_CHECKING:
+    from _socket import socket as Socket  # noqa: N812  a class
     from collections.abc import Sequence
 
     from launcher.egress.rule import Rule
@@ -78,9 +79,9 @@ def _check(job: Job, address: str, rules: Sequence[Rule]) -> None:
         raise DialError(403, f"resolved address not allowed: {kind}")
 
 
-async def _connect(job: Job, address: str, port: int, deadline: float) -> socket.socket:
+async def _connect(job: Job, address: str, port: int, deadline: float) -> Socket:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    sock = socket.SocketType(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
     try:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         job.loop.watch(sock.fileno())
@@ -101,7 +102,7 @@ async def _connect(job: Job, address: str, port: int, deadline: float) -> socket
     return sock
 
 
-def _connected(sock: socket.socket) -> bool:
+def _connected(sock: Socket) -> bool:
     try:
         sock.getpeername()
     except OSError:

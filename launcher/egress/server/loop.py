@@ -86,6 +86,10 @@ class Loop:
         """Register a non-blocking descriptor."""
         self.epoll.register(fd, EVENTS)
 
+    def watch_listener(self, fd: int) -> None:
+        """Register a listening one, level-triggered: who accepts one connection need not see EAGAIN."""
+        self.epoll.register(fd, select.EPOLLIN)
+
     def forget(self, fd: int) -> None:
         """Drop the waiters of a descriptor that is about to be closed (closing removes it from epoll)."""
         self.readers.pop(fd, None)

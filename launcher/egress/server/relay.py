@@ -14,6 +14,7 @@ import struct
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from _socket import socket as Socket  # noqa: N812  a class
     from collections.abc import Callable
 
     from launcher.egress.server.account import Account
@@ -31,7 +32,7 @@ _pool: list[tuple[int, int]] = []
 _buffer = memoryview(bytearray(SMALL))  # one for all: what cannot be sent at once is copied out of it
 
 
-def reset_on_close(sock: socket.socket) -> None:
+def reset_on_close(sock: Socket) -> None:
     """Make close() send RST and drop what is unsent."""
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_RESET)
@@ -63,9 +64,7 @@ class _Direction:
 
     __slots__ = ("bulk", "count", "ended", "held", "kept", "pipe", "relay", "source", "target")
 
-    def __init__(
-        self, relay: Relay, source: socket.socket, target: socket.socket, count: Callable[[int], None]
-    ) -> None:
+    def __init__(self, relay: Relay, source: Socket, target: Socket, count: Callable[[int], None]) -> None:
         self.relay = relay
         self.source = source
         self.target = target
@@ -190,8 +189,8 @@ class Relay:
     def __init__(
         self,
         loop: Loop,
-        client: socket.socket,
-        upstream: socket.socket,
+        client: Socket,
+        upstream: Socket,
         account: Account,
         finished: Callable[[str], None],
     ) -> None:

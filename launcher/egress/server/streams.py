@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from launcher.egress.server.relay import reset_on_close
 
 if TYPE_CHECKING:
+    from _socket import socket as Socket  # noqa: N812  a class
+
     from launcher.egress.server.account import Account
     from launcher.egress.server.loop import Loop
 
@@ -30,7 +32,7 @@ class Stream:
 
     __slots__ = ("account", "loop", "pending", "sock")
 
-    def __init__(self, loop: Loop, sock: socket.socket, account: Account | None = None) -> None:
+    def __init__(self, loop: Loop, sock: Socket, account: Account | None = None) -> None:
         self.loop = loop
         self.sock = sock
         self.account = account
@@ -135,7 +137,7 @@ class TlsStream:
         return self.below.loop
 
     @property
-    def sock(self) -> socket.socket:
+    def sock(self) -> Socket:
         return self.below.sock
 
     @property
