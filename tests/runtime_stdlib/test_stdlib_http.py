@@ -309,6 +309,16 @@ def test_no_proxy_and_loopback_go_direct(bench: Workbench, server: Any, monkeypa
         assert (_url.proxy_for(_url.parse(f"http://{host}/")) is None) is direct
 
 
+def test_a_program_does_not_choose_its_proxy(bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.hold()
+    for name in ("http_proxy", "all_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://given:1")
+        assert _url.proxy_for(_url.parse("http://a.example/")) == ("given", 1, "")
+        bench.call("env.set", name, "http://chosen:1")
+        assert _url.proxy_for(_url.parse("http://a.example/")) is None
+        bench.call("env.delete", name)
+
+
 def test_the_capital_variable_is_not_for_http(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("http_proxy", raising=False)
     monkeypatch.setenv("HTTP_PROXY", "http://evil:1")  # a request header under CGI: httpoxy

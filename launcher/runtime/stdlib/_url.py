@@ -114,6 +114,11 @@ def is_loopback(host: str) -> bool:
 
 
 def _variable(name: str) -> str:
+    """A proxy variable as the launcher set it. The proxy's host is not judged, so a program may not choose it."""
+    from launcher.runtime.stdlib.env import OWN
+
+    if {name, name.upper()} & OWN:
+        return ""
     # Lower case first. `HTTP_PROXY` in capitals can be set by a request header under CGI (CVE-2016-5385).
     capitals = "" if name == "http_proxy" else os.environ.get(name.upper(), "")
     return os.environ.get(name, "") or capitals

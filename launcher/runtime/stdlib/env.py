@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 TRUE = frozenset(("true", "1", "yes", "on"))
 
 # What the program set: its own, so it may read it back. Programs that it starts get it too.
-_own: set[str] = set()
+OWN: set[str] = set()
 
 
 def _name(k: object) -> str:
@@ -24,7 +24,7 @@ def _name(k: object) -> str:
 
 
 def _value(k: str) -> str | None:
-    if _name(k) not in _own:
+    if _name(k) not in OWN:
         current().require("env", "read", k)
     return os.environ.get(k)
 
@@ -48,7 +48,7 @@ def _has(k: str) -> bool:
 def _all() -> dict[str, str]:
     """Those that may be read: the others are not there."""
     context = current()
-    return {k: v for k, v in os.environ.items() if k in _own or context.allows("env", "read", k)}
+    return {k: v for k, v in os.environ.items() if k in OWN or context.allows("env", "read", k)}
 
 
 def _get_int(k: str, default: Any = 0) -> Any:
@@ -74,13 +74,13 @@ def _get_bool(k: str, default: Any = False) -> Any:
 
 def _set(k: str, v: object) -> None:
     os.environ[_name(k)] = v if isinstance(v, str) else str(v)
-    _own.add(k)
+    OWN.add(k)
 
 
 def _delete(k: str) -> None:
     """Takes a variable away from this program and what it starts."""
     os.environ.pop(_name(k), None)
-    _own.discard(k)
+    OWN.discard(k)
 
 
 _R = "env.read"
