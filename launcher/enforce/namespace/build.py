@@ -22,9 +22,10 @@ from launcher.kernel.abi import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from launcher.enforce.namespace.channel import Channel
+    from launcher.enforce.namespace.operations import Operation
     from launcher.enforce.namespace.spec import Identity, Spec
 
 # Where the new root is attached while it is assembled: a directory that every host has and that no source is below.
@@ -37,8 +38,20 @@ def step(name: str, subject: str, action: Callable[[], object], hint: str = "") 
     try:
         action()
     except OSError as error:
-        what = f"{subject} ({error.filename})" if error.filename and error.filename != subject else subject
-        raise EnforcementError(name, what, error.errno or 0, hint=hint) from error
+        raise _failed(name, subject, error, hint) from error
+
+
+def _failed(name: str, subject: str, error: OSError, hint: str = "") -> EnforcementError:
+    what = f"{subject} ({error.filename})" if error.filename and error.filename != subject else subject
+    return EnforcementError(name, what, error.errno or 0, hint=hint)
+
+
+def _perform(operations: Sequence[Operation], view: View) -> None:
+    for operation in operations:  # a hundred: only the one that fails is described
+        try:
+            operation.execute(view)
+        except OSError as error:
+            raise _failed("do", operation.describe(), error) from error
 
 
 def build(spec: Spec, control: Channel) -> None:
@@ -53,8 +66,7 @@ def build(spec: Spec, control: Channel) -> None:
     step("set", "the host name", lambda: libc.sethostname(os.fsencode(spec.hostname)))
     root = _new_root()
     view = View(root)
-    for operation in spec.operations:
-        step("do", operation.describe(), lambda operation=operation: operation.execute(view))  # type: ignore[misc]
+    _perform(spec.operations, view)
     if spec.staged:
         _stage(spec, view, control)
     step("protect", "the root of the sandbox", lambda: mount.set_options(root, ("ro", "nosuid", "nodev", "noexec")))
@@ -119,8 +131,7 @@ def _stage(spec: Spec, view: View, control: Channel) -> None:
         os._exit(0)
     for area in spec.staged:
         step("mount the staged", area.directory, lambda area=area: _overlay(view, scratch, area))  # type: ignore[misc]
-    for operation in spec.over:
-        step("do", operation.describe(), lambda operation=operation: operation.execute(view))  # type: ignore[misc]
+    _perform(spec.over, view)
     # The overlays hold their layers; the job must not reach scratch by a name.
     step("hide", _SCRATCH, lambda: libc.umount2(f"/proc/self/fd/{view.root}{_SCRATCH}", MNT_DETACH))
     os.rmdir(_SCRATCH.strip("/"), dir_fd=view.root)

@@ -6,6 +6,7 @@ absolute paths of the sandbox. A target is made only on file systems of our own:
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
@@ -28,16 +29,32 @@ _SOURCE = "/.source"
 class View:
     """What the operations share: the new root and the file systems that are the sandbox's own."""
 
-    __slots__ = ("own", "root")
+    __slots__ = ("_null", "own", "root")
 
     def __init__(self, root: int) -> None:
         self.root = root
         self.own = {os.fstat(root).st_dev}
+        self._null = -1
+
+    def null(self) -> int:
+        """A descriptor of the sandbox's /dev/null, opened once; it closes with the process's others."""
+        if self._null < 0:
+            self._null = libc.openat2(self.root, "dev/null", os.O_PATH, 0, _BENEATH)
+        return self._null
 
 
 def open_parent(view: View, path: str) -> tuple[int, str]:
     """A descriptor of the directory that holds `path` in the new root, made where missing, and the last name."""
-    *parents, name = path.strip("/").split("/")
+    above, _, name = path.strip("/").rpartition("/")
+    if above:
+        try:
+            return libc.openat2(view.root, above, os.O_PATH | os.O_DIRECTORY, 0, _BENEATH), name
+        except FileNotFoundError:
+            pass
+    return _make_parents(view, above.split("/") if above else [], path), name
+
+
+def _make_parents(view: View, parents: list[str], path: str) -> int:
     here = os.dup(view.root)
     try:
         for part in parents:
@@ -47,7 +64,7 @@ def open_parent(view: View, path: str) -> tuple[int, str]:
     except BaseException:
         os.close(here)
         raise
-    return here, name
+    return here
 
 
 def _enter(view: View, directory: int, name: str, path: str) -> int:
@@ -375,25 +392,33 @@ class Mask(Operation):
         self.target = target
 
     def execute(self, view: View) -> None:
+        above, _, name = self.target.strip("/").rpartition("/")
         try:
-            fd = libc.openat2(view.root, self.target.strip("/"), os.O_PATH, 0, _BENEATH)
+            parent = libc.openat2(view.root, above, os.O_PATH | os.O_DIRECTORY, 0, _BENEATH)
         except (FileNotFoundError, NotADirectoryError):
             return
-        directory = stat.S_ISDIR(os.fstat(fd).st_mode)
-        os.close(fd)
-        parent, name = open_parent(view, self.target)
         try:
-            if directory:
-                tree = mount.filesystem(
-                    "tmpfs", {"size": "0", "nr_inodes": "2", "mode": "0555"}, ("ro", "nosuid", "nodev", "noexec")
-                )
-            else:
-                null = libc.openat2(view.root, "dev/null", os.O_PATH, 0, _BENEATH)
-                tree = mount.clone_tree(null, ("ro", "nosuid", "noexec"))
-                os.close(null)
-            mount.attach(tree, parent, name)
+            mode = _mode(parent, name)
+            if stat.S_ISLNK(mode):  # what it leads to would stay uncovered
+                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), self.target)
+            if mode:
+                mount.attach(self._cover(view, directory=stat.S_ISDIR(mode)), parent, name)
         finally:
             os.close(parent)
+
+    def _cover(self, view: View, *, directory: bool) -> int:
+        if not directory:
+            return mount.clone_tree(view.null(), ("ro", "nosuid", "noexec"))
+        settings = {"size": "0", "nr_inodes": "2", "mode": "0555"}
+        return mount.filesystem("tmpfs", settings, ("ro", "nosuid", "nodev", "noexec"))
+
+
+def _mode(parent: int, name: str) -> int:
+    """The mode of a name below `parent`, 0 where there is none."""
+    try:
+        return os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode
+    except FileNotFoundError:
+        return 0
 
 
 class ReadOnly(Operation):
