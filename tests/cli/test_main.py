@@ -226,7 +226,9 @@ def test_closed_descriptors_are_not_the_audit_log(tmp_path: Path) -> None:
 def test_control_c(tmp_path: Path) -> None:
     script = START.replace(
         "sys.exit",
-        "import launcher.cli.main as m, time\nm._run = lambda *_: (print('on', flush=True), time.sleep(20))\nsys.exit",
+        "import launcher.cli.main as m, signal, time\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # ignored where a shell started us in the background
+        "m._run = lambda *_: (print('on', flush=True), time.sleep(20))\nsys.exit",
     )
     process = subprocess.Popen(
         [sys.executable, "-I", "-c", script, "audit"], stdout=subprocess.PIPE, stderr=subprocess.PIPE

@@ -70,7 +70,7 @@ def test_the_ruleset_reads_as_it_is_meant() -> None:
         f"import sys; sys.path.insert(0, {ROOT!r})\n"
         "from launcher.kernel import netlink, nft\n"
         "netlink.loopback_up(); nft.install(nft.redirect_rules(53, 15001))\n"
-        "import subprocess; subprocess.run(['nft', 'list', 'ruleset'])"
+        "import subprocess; subprocess.run(['/usr/sbin/nft', 'list', 'ruleset'])"
     )
     prefix = ["unshare", "-n"] if os.geteuid() == 0 else ["unshare", "-Urn"]
     done = subprocess.run(
