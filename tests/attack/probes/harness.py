@@ -46,6 +46,7 @@ NR = {
     "cachestat": 451, "statmount": 457, "listmount": 458, "mseal": 462, "setxattrat": 463, "open_tree_attr": 467,
 }  # fmt: skip
 
+_CHILDREN = {NR["clone"], NR["fork"], NR["vfork"], NR["clone3"]}
 _libc = ctypes.CDLL(None, use_errno=True)
 _syscall = _libc.syscall
 _syscall.restype = ctypes.c_long
@@ -59,6 +60,8 @@ def raw(number: str | int, *words: object) -> int:
     if result < 0:
         number_of_error = ctypes.get_errno()
         raise OSError(number_of_error, os.strerror(number_of_error))
+    if result == 0 and nr & ~X32 in _CHILDREN:
+        os._exit(0)  # the child of an attempt that worked
     return result
 
 

@@ -167,6 +167,7 @@ syscalls("h92", {
     "keyctl/link": (8, -4, -3), "keyctl/describe_user": (6, -4, None, 0), "keyctl/session_to_parent": (18,),
     "add_key/user_keyring": (b"user\0", b"mlsandbox\0", b"x", 1, -4), "request_key": (b"user\0", b"mlsandbox\0", None, -4),
 })  # fmt: skip
+add("h92.find_the_launchers_key", raw, "keyctl", 10, -3, b"user\0", b"mlsandbox-attack\0", 0)
 SECRETS = (
     "PROBE_SECRET",
     "AWS_SECRET_ACCESS_KEY",
