@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import http.server
+import io
+import json
 import os
 import shutil
 import ssl
 import subprocess
 import sys
+import tarfile
 import zipfile
 from base64 import b64decode
 from dataclasses import dataclass
@@ -109,6 +113,7 @@ def make_site(folder: Path) -> Path:
     )
     subprocess.run([*git, "-C", str(site / "repo.git"), "update-server-info"], check=True, env=environment)
     make_package(site)
+    make_npm_package(site)
     return site
 
 
@@ -123,6 +128,24 @@ def make_package(site: Path) -> None:
         wheel.writestr("tinypkg-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
         wheel.writestr("tinypkg-1.0.dist-info/RECORD", "")
     (page / "index.html").write_text(f"<html><body><a href='{name}'>{name}</a></body></html>")
+
+
+def make_npm_package(site: Path) -> None:
+    """A registry with one package."""
+    with tarfile.open(site / "tinynpm.tgz", "w:gz") as archive:
+        for name, text in (
+            ("package.json", '{"name": "tinynpm", "version": "1.0.0"}'),
+            ("index.js", "module.exports = 42\n"),
+        ):
+            entry = tarfile.TarInfo(f"package/{name}")
+            entry.size = len(text)
+            archive.addfile(entry, io.BytesIO(text.encode()))
+    digest = hashlib.sha1((site / "tinynpm.tgz").read_bytes()).hexdigest()
+    dist = {"tarball": f"https://{INDEX}/tinynpm.tgz", "shasum": digest}
+    version = {"name": "tinynpm", "version": "1.0.0", "dist": dist}
+    (site / "tinynpm").write_text(
+        json.dumps({"name": "tinynpm", "dist-tags": {"latest": "1.0.0"}, "versions": {"1.0.0": version}})
+    )
 
 
 def files_over_tls(
@@ -238,6 +261,24 @@ def test_pip(setting: Setting, tmp_path: Path) -> None:
     assert (tmp_path / "tinypkg.py").read_text() == "ANSWER = 42\n"
 
 
+@pytest.mark.full
+def test_npm(setting: Setting, tmp_path: Path) -> None:
+    need("npm")
+    argv = [
+        "install",
+        "--no-audit",
+        "--no-fund",
+        "--no-update-notifier",
+        "--prefix",
+        str(tmp_path),
+        "--cache",
+        str(tmp_path / "c"),
+    ]
+    status, output = setting.run("npm", *argv, "--registry", f"https://{INDEX}/", "tinynpm", seconds=60)
+    assert status == 0, output
+    assert (tmp_path / "node_modules" / "tinynpm" / "index.js").read_text() == "module.exports = 42\n"
+
+
 def test_psql(setting: Setting) -> None:
     need("psql")
     good = ("psql", "-X", "-A", "-t", "-c", "select 42")
@@ -257,7 +298,7 @@ def test_node_fetch(setting: Setting) -> None:
 def test_ssh_reaches_its_server(setting: Setting) -> None:
     need("ssh")
     # The test's server stops after its banner, which is enough to see that ssh reached it.
-    argv = ["timeout", "2", "ssh", "-v", "-o", "BatchMode=yes", "git.example.com"]
+    argv = ["timeout", "1", "ssh", "-v", "-o", "BatchMode=yes", "git.example.com"]
     _, output = setting.run(*argv)
     assert "remote software version test" in output
 
@@ -270,6 +311,7 @@ public class Fetch { public static void main(String[] a) throws Exception {
 """
 
 
+@pytest.mark.full
 def test_java_http_client(setting: Setting, tmp_path: Path) -> None:
     need("javac")
     (tmp_path / "Fetch.java").write_text(JAVA)

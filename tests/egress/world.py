@@ -187,6 +187,7 @@ class World:
         for pid in self._pids:
             end = time.monotonic() + 5
             while os.waitpid(pid, os.WNOHANG)[0] == 0:
+                self.collect()  # a full pipe would hold the proxy up
                 if time.monotonic() > end:
                     os.kill(pid, signal.SIGKILL)
                 time.sleep(0.005)
