@@ -8,7 +8,7 @@ import sys
 from launcher.audit.printable import printable
 from launcher.cli.options import Option, Positional
 from launcher.cli.output import show, show_json, wants_colour
-from launcher.errors import NotFoundError, UsageError
+from launcher.errors import DocumentError, NotFoundError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ OPTIONS = (
 
 
 def run(arguments: Arguments) -> int:
-    """0, or 1 with --check where a file would change. Raises SourceError for a program with mistakes."""
+    """0, or 1 with --check where a file would change. Raises DocumentError for a program with mistakes."""
     if not arguments.files:
         raise UsageError("there is nothing to format", hint="mlsandbox fmt JOB.ml")
     changed = [path for path in arguments.files if _format(path, arguments)]
@@ -43,12 +43,16 @@ def run(arguments: Arguments) -> int:
 
 def _format(path: str, arguments: Arguments) -> bool:
     """Formats one file as the options say; whether its text changes."""
+    from launcher.language.diagnostics import SourceError
     from launcher.language.highlight import highlight
     from launcher.language.printer import format_source
     from launcher.language.source import Source
 
-    source = Source.from_bytes(_read(path), path)
-    text = format_source(source)
+    try:
+        source = Source.from_bytes(_read(path), path)
+        text = format_source(source)
+    except SourceError as error:
+        raise DocumentError(f"the program has errors\n{error.render()}", hint="the file was left as it is") from error
     changed = text != source.text
     if arguments.show or (path == "-" and not arguments.check):
         sys.stdout.write(highlight(Source(text, path)) if wants_colour(sys.stdout) else text)

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from launcher.cli import fmt
-from launcher.errors import NotFoundError, UsageError
-from launcher.language.diagnostics import SourceError
+from launcher.errors import DocumentError, NotFoundError, UsageError
 
 UGLY, NEAT = "x=1;   // one\nif(x){y=2;}\n", "x = 1;  // one\nif (x) {\n  y = 2;\n}\n"
 
@@ -72,7 +71,7 @@ def test_a_link_stays_a_link(program: Path, tmp_path: Path) -> None:
 
 def test_a_program_with_mistakes_is_left_alone(program: Path) -> None:
     program.write_text("x = ;")
-    with pytest.raises(SourceError, match="expected a value"):
+    with pytest.raises(DocumentError, match=r"job\.ml:1:5: expected a value"):
         run(program)
     assert program.read_text() == "x = ;"
 
