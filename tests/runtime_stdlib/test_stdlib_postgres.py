@@ -73,7 +73,9 @@ def _prepare(psycopg: Any, number: int) -> None:
             "create table orders (id int primary key, item text, price numeric(10,2), at timestamptz, tags text[], doc jsonb);"
             "create table secrets (k text); insert into secrets values ('s');"
             "create function evil() returns int language sql as $$ delete from secrets; select 1 $$;"
-            "create schema other; create table other.orders (k text); insert into other.orders values ('hidden')"
+            "create schema other; create table other.orders (k text); insert into other.orders values ('hidden');"
+            # By default the server looks into the schema of the user's name first.
+            "create schema boss; create table boss.orders (k text); insert into boss.orders values ('hidden')"
         )
 
 
@@ -83,7 +85,7 @@ def fresh(port: int) -> None:
 
     with psycopg.connect(host="127.0.0.1", port=port, user="boss", dbname="postgres", autocommit=True) as connection:
         connection.execute(
-            "truncate orders; insert into orders values "
+            "truncate public.orders; insert into public.orders values "
             "(1, 'tea', 1.50, '2024-01-02 03:04:05+00', '{a,b}', '{\"x\": [1, null]}'), (2, 'cup', 3, null, null, null)"
         )
 
@@ -140,6 +142,15 @@ def test_tables_and_rows_are_bounded(bench: Workbench, port: int) -> None:
                 "with orders as (select * from secrets) select * from orders"):  # fmt: skip
         with pytest.raises(CapabilityError, match="not granted for table"):
             connection.query(sql)
+    connection.close()
+
+
+def test_a_name_means_the_table_that_was_judged(bench: Workbench, port: int) -> None:
+    connection = opened(bench, port, "select", tables=["orders"])
+    assert connection.query_one("select * from orders limit 1")["item"] == "tea"
+    assert connection.query_one("select count(*) as n from public.orders")["n"] == 2
+    with pytest.raises(CapabilityError):
+        connection.query("select * from boss.orders")
     connection.close()
 
 

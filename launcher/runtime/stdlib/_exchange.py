@@ -148,7 +148,6 @@ def _answer(response: HTTPResponse, connected: socket, deadline: float) -> Answe
         piece = response.read1(min(CHUNK, MAX_BODY - size))
         if not piece:
             break
-        _left(deadline)
         pieces.append(piece)
         size += len(piece)
     headers: dict[str, str] = {}
