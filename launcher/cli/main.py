@@ -61,6 +61,7 @@ def main(words: Sequence[str]) -> int:
     verb, wants_json = "", False
     try:
         _hold_standard_descriptors()
+        _refuse_nul(words)
         root, verb, rest = _split(words)
         wants_json = "--json" in (rest if "--" not in rest else rest[: rest.index("--")])
         if root:
@@ -77,6 +78,12 @@ def main(words: Sequence[str]) -> int:
         return EXIT_BROKEN_PIPE
     except Exception as error:  # noqa: BLE001  the boundary: a bug gets one paragraph, not a traceback
         return _bug(error, verb)
+
+
+def _refuse_nul(words: Sequence[str]) -> None:
+    """exec(2) cannot pass one, a program that calls `main` can; no name of anything holds one."""
+    if any("\0" in word for word in words):
+        raise UsageError("an argument holds a NUL character")
 
 
 def _hold_standard_descriptors() -> None:
@@ -135,7 +142,7 @@ def _execute(command: Command, path: str, words: Sequence[str]) -> int:
     """Go down to the word below the verb that is meant, and run it."""
     while command.commands and words and not words[0].startswith("-"):
         if words[0] not in command.commands:
-            message = f"`mlsandbox {path}` has no command {words[0]}"
+            message = f"`mlsandbox {path}` has no command {words[0]!r}"
             raise _unknown(message, f"mlsandbox {path}", words[0], list(command.commands))
         command = command.commands[words[0]]
         path, words = f"{path} {command.name}", words[1:]
@@ -166,7 +173,9 @@ def _parsed(command: Command, path: str, words: Sequence[str]) -> Arguments:
 def _command(verb: str) -> Command:
     """The command of a verb, from its module."""
     if verb not in VERBS or not _exists(verb):
-        raise _unknown(f"there is no verb {verb}", "mlsandbox", verb, list(available_verbs()))
+        from launcher.audit.printable import printable
+
+        raise _unknown(f"there is no verb {printable(verb)}", "mlsandbox", verb, list(available_verbs()))
     module = _module(verb)
     return Command(
         verb,

@@ -239,7 +239,11 @@ class _Parser:
     def _find(self, name: str, word: str = "") -> Option:
         option = self._table.get(name)
         if option is None:
-            raise UsageError(f"there is no option {word or name}", hint=did_you_mean(word or name, self._table))
+            from launcher.audit.printable import printable
+
+            raise UsageError(
+                f"there is no option {printable(word or name)}", hint=did_you_mean(word or name, self._table)
+            )
         return option
 
     def _set(self, option: Option, name: str, value: str | bool) -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from typing import TextIO
 
+_LONGEST_MESSAGE = 4000  # characters
 STYLES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33"}
 
 
@@ -91,9 +92,18 @@ def problem(message: str, *, verb: str = "", hint: str = "", place: str = "", la
     name = f"mlsandbox {verb}".strip()
     head = paint(f"{label}:", "red", sys.stderr)
     where = f"{printable(place)}: " if place else ""
-    show(f"{name}: {head} {where}{printable_text(message)}", sys.stderr)
+    show(f"{name}: {head} {where}{printable_text(_bounded(message))}", sys.stderr)
     if hint:
         show(f"{paint('hint:', 'yellow', sys.stderr)} {printable_text(hint)}", sys.stderr)
+
+
+def _bounded(message: str) -> str:
+    """A paragraph: a word of 100 KiB that was not found is known by its ends, and no word of a caller parts it."""
+    whole = "\n".join([line for line in message.split("\n") if line.strip()])
+    if len(whole) <= _LONGEST_MESSAGE:
+        return whole
+    half = _LONGEST_MESSAGE // 2
+    return f"{whole[:half]} ... ({len(whole) - 2 * half} characters) ... {whole[-half:]}"
 
 
 def printable_text(text: str) -> str:

@@ -143,6 +143,8 @@ class Reader:
         try:
             return os.open(name, flags, dir_fd=parent)
         except FileNotFoundError:
+            if _leads_nowhere(name, parent):  # what it was to say, a deny perhaps, must not silently be nothing
+                raise ConfigurationError(f"{path} is a symbolic link to nothing", hint="repair or remove it") from None
             return -1
         except OSError as error:
             raise self._unopened(error, path, parent) from None
@@ -162,6 +164,13 @@ class Reader:
         if status.st_mode & 0o022 and not (child_trusted and status.st_mode & stat.S_ISVTX):
             # In a sticky directory (/tmp) others cannot rename or remove what a trusted owner has there.
             raise _writable(path, status)
+
+
+def _leads_nowhere(name: str, parent: int | None) -> bool:
+    try:
+        return stat.S_ISLNK(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode)
+    except OSError:
+        return False
 
 
 def _writable(path: str, status: os.stat_result) -> ConfigurationError:

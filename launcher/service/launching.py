@@ -107,8 +107,10 @@ class Launch:
         name = command[0] if "/" not in command[0] else os.path.join(self.decided.asked.workspace, command[0])
         path = programs.resolve(name)
         if not path:
+            from launcher.audit.printable import printable
+
             raise NotFoundError(
-                f"{command[0]}: command not found", hint=f"the trusted path is {':'.join(programs.path)}"
+                f"{printable(command[0])}: command not found", hint=f"the trusted path is {':'.join(programs.path)}"
             )
         resolved = programs.resolved()
         run: list[object] = [path, resolved]

@@ -7,6 +7,7 @@ depth and nodes, no aliases, no tags) before anything in it is believed.
 from __future__ import annotations
 
 import os
+import stat
 
 from launcher.errors import DocumentError
 from launcher.policy import reading
@@ -25,6 +26,8 @@ def read_manifest(path: str) -> Declared | None:
     except OSError as error:
         raise DocumentError(f"cannot read the manifest: {error.strerror}", place=path) from error
     try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise DocumentError("the manifest is not a regular file", place=path)
         data = os.read(fd, _LARGEST + 1)
     finally:
         os.close(fd)

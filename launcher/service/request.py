@@ -80,7 +80,9 @@ def read_program(request: Request) -> bytes:
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
-        raise NotFoundError(f"cannot read the program {request.program}: {error.strerror}") from error
+        from launcher.audit.printable import printable
+
+        raise NotFoundError(f"cannot read the program {printable(request.program)}: {error.strerror}") from error
     except ValueError as error:
         raise UsageError(f"no file can have the name {request.program!r}") from error
     try:
