@@ -47,7 +47,11 @@ class Prepared:
         self.plan = MountPlan()
         self._cache = cache
         self.writes: StagedWrites | None = None
-        self.programs = self._plan()
+        try:
+            self.programs = self._plan()
+        except OSError as error:  # what was there a moment ago is gone: the tenant swaps names (attack 5)
+            hint = "it changed while the sandbox was being planned; launch again"
+            raise EnforcementError("look at", error.filename or "the host", error.errno or 0, hint=hint) from error
 
     def _plan(self) -> Programs:
         profile, plan = self.profile, self.plan
