@@ -142,7 +142,9 @@ def _execute(command: Command, path: str, words: Sequence[str]) -> int:
     """Go down to the word below the verb that is meant, and run it."""
     while command.commands and words and not words[0].startswith("-"):
         if words[0] not in command.commands:
-            message = f"`mlsandbox {path}` has no command {words[0]!r}"
+            from launcher.audit.printable import printable
+
+            message = f"`mlsandbox {path}` has no command {printable(words[0])}"
             raise _unknown(message, f"mlsandbox {path}", words[0], list(command.commands))
         command = command.commands[words[0]]
         path, words = f"{path} {command.name}", words[1:]
