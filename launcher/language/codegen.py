@@ -40,8 +40,12 @@ def generate(program: ast.Program, source: Source, names: Names, *, module: bool
     expression beyond its stack.
     """
     generator = Generator(names, names.scopes[program])
-    text = generator.program(program, module=module)
-    whole = _compiled(text, source, generator.marks)
+    try:
+        whole = _compiled(generator.program(program, module=module), source, generator.marks)
+    except NestingError:
+        generator = Generator(names, names.scopes[program])
+        generator.single = True
+        whole = _compiled(generator.program(program, module=module), source, generator.marks)
     code = next(constant for constant in whole.co_consts if hasattr(constant, "co_code"))
     return Generated(_renamed(code), tuple(generator.marks))
 
@@ -62,7 +66,12 @@ def _compiled(text: str, source: Source, marks: list[int]) -> CodeType:
     try:
         return compile(text, FILE_PREFIX + source.name, "exec", dont_inherit=True)
     except (SyntaxError, RecursionError, MemoryError, ValueError) as error:
-        raise SourceError(source, [_refusal(error, marks)]) from None
+        kind = NestingError if "nested blocks" in str(error) else SourceError
+        raise kind(source, [_refusal(error, marks)]) from None
+
+
+class NestingError(SourceError):
+    """The host's bound of 20 blocks inside each other."""
 
 
 def _refusal(error: BaseException, marks: list[int]) -> Diagnostic:

@@ -133,7 +133,7 @@ class Generator(CallGenerator):
 
     def _set_index(self, target: ast.Index, node: ast.Assign) -> None:
         parts = (node.value, target.base, target.index)
-        if self.purity.all(parts) == GUARDED:
+        if self.pure_all(parts) == GUARDED:
             fast, slow = self.both(parts)
             self.line(f"try: {self.subscriptable(fast[1])}[{fast[2]}] = {fast[0]}")
             self.line(f"except MISS: {self.subscriptable(slow[1])}[{slow[2]}] = {slow[0]}")
@@ -143,10 +143,12 @@ class Generator(CallGenerator):
 
     def _set_member(self, target: ast.Member, value: ast.Expression, node: ast.Node) -> None:
         parts: tuple[ast.Expression, ...] = (value, target.base)
-        self.pure(value)
-        if not self.purity.all(parts):
+        if self.single or not self.pure_all(parts):
             parts = tuple([Text(self.keep(text)) for text in self.operands(parts)])
         self.at = node.start
+        if self.single:
+            self.line(f"set_entry({self.expression(parts[1])}, {target.name!r}, {self.expression(parts[0])})")
+            return
         fast, slow = self.both(parts)
         self.line(f"try: {self.subscriptable(fast[1])}[{target.name!r}] = {fast[0]}")
         self.line(f"except MISS: set_entry({slow[1]}, {target.name!r}, {slow[0]})")
@@ -305,7 +307,7 @@ class Generator(CallGenerator):
     def _inside(self, node: ast.Node, write: Callable[[], Any]) -> Any:
         """Write the inside of a function, with its own scope and temporaries."""
         kept = self.scope, self.temporaries, self.statement, self.inline, self.at
-        self.scope = self.names.scopes[node]
+        self.scope = self.purity.scope = self.names.scopes[node]
         self.temporaries, self.inline = 0, False
         self.indent += 1
         for name in sorted(self.scope.outward):
@@ -313,6 +315,7 @@ class Generator(CallGenerator):
         written = write()
         self.indent -= 1
         self.scope, self.temporaries, self.statement, self.inline, self.at = kept
+        self.purity.scope = self.scope
         return written
 
     def _outward_word(self, name: str) -> str:

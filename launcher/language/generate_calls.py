@@ -49,7 +49,6 @@ class CallGenerator(ExpressionGenerator):
 
     def _method(self, callee: ast.Member, nodes: tuple[ast.Expression, ...]) -> str:
         name = callee.name
-        self.purity.scope = self.scope
         if self.path == "fast" and self.purity.is_math(callee):
             return f"math_{name}({', '.join(self.operands(nodes))})"
         module = self.purity.module_of(callee.base)
@@ -83,7 +82,13 @@ class CallGenerator(ExpressionGenerator):
         if not isinstance(node, ast.Call) or not isinstance(node.callee, ast.Member):
             return None
         name, parts = node.callee.name, (node.callee.base, *node.arguments)
-        if name not in LIST_METHODS or self.inline or self.purity.module_of(parts[0]) or self._impure(parts):
+        if (
+            name not in LIST_METHODS
+            or self.inline
+            or self.single
+            or self.purity.module_of(parts[0])
+            or self._impure(parts)
+        ):
             return None
         fast, slow = self.both(parts)
         return f"list_{name}({', '.join(fast)})", f"method({slow[0]}, {name!r})({', '.join(slow[1:])})"

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from launcher.language import ast
 from launcher.language.catalogue import BUILTIN_MODULE, BUILTINS, CONSTANTS
-from launcher.language.purity import GUARDED, LONGEST_CHAIN, Purity
+from launcher.language.purity import GUARDED, LONGEST_CHAIN, PLAIN, Purity
 from launcher.language.writer import Writer
 
 TYPE_CHECKING = False
@@ -40,13 +40,15 @@ _FAMILY |= {"&&": "and", "||": "or"}
 class ExpressionGenerator(Writer):
     """Each method returns host text of one expression; lines that must run before it are written."""
 
-    __slots__ = ("members", "names", "path", "purity")
+    __slots__ = ("members", "names", "path", "purity", "single")
 
     def __init__(self, names: Names, scope: Scope) -> None:
         super().__init__(scope)
         self.names = names
         # (variable, member) of library modules that are called: the name of the temporary that holds the function.
         self.members: dict[tuple[str, str], str] = {}
+        # Whether to do without second paths: they take a block each, and the host allows 20 inside each other.
+        self.single = False
         # "fast" or "slow" while one of the two texts of an expression is made.
         self.path = ""
         self.purity = Purity(scope, names.modules)
@@ -59,8 +61,12 @@ class ExpressionGenerator(Writer):
         return value
 
     def pure(self, node: ast.Expression) -> int:
-        self.purity.scope = self.scope
-        return self.purity.of(node)
+        return self.pure_all((node,))
+
+    def pure_all(self, nodes: Sequence[ast.Expression]) -> int:
+        """IMPURE, PLAIN or GUARDED; never the last where only one path is to be written."""
+        found = self.purity.all(nodes)
+        return min(found, PLAIN) if self.single else found
 
     def guarded(self, pattern: str, nodes: Sequence[ast.Expression], slow_pattern: str = "") -> None:
         """Write a line that tries the fast texts of effect-free expressions, and one with the slow texts."""
@@ -210,7 +216,7 @@ class ExpressionGenerator(Writer):
         """The entry `name` of an object, or what the slow path `otherwise` finds."""
         if is_constant(base):
             return f"{otherwise}({base}, {name!r})"
-        if self.inline:
+        if self.inline or self.single:
             first, again = self.bind(base)
             return (
                 f"({again}[{name!r}] if type({first}) is dict and {name!r} in {again} "
