@@ -139,6 +139,8 @@ class Prepared:
         variant = {
             "exec": "once" if self._exec_once() else "trace" if check else "allow",
             "unix": bool(profile["sockets"]),
+            "inet": profile["network"]["loopback"] or self.job.network is not None,
+            "live": bool(profile["files"]["live"]),
             "add": profile["syscalls"]["add"],
         }
         return seccomp.filter_bytes(profile["syscalls"]["table"], variant, self._cache)

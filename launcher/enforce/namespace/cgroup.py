@@ -115,7 +115,7 @@ class Cgroup:
         if directory is None:
             return ""
         try:
-            with open(f"{directory}/{name}", encoding="ascii") as file:
+            with open(f"{directory}/{name}", encoding="utf-8") as file:
                 return file.read()
         except FileNotFoundError:
             return ""
@@ -256,7 +256,7 @@ def _v2_bases(paths: dict[str, str]) -> Iterable[str]:
 
 def _words(path: str) -> set[str]:
     try:
-        with open(path, encoding="ascii") as file:
+        with open(path, encoding="utf-8") as file:
             return set(file.read().split())
     except OSError:
         return set()

@@ -82,7 +82,7 @@ class StagedWrites:
                     hint=f"grant {os.path.realpath(area.directory)}, the name that it resolves to",
                 )
             # What root or another id owns cannot be copied up by the job (EOVERFLOW): it gets copies of its own.
-            if area.live_lower and os.stat(area.directory).st_uid != self._identity.uid:
+            if area.live_lower and _owner(area.directory) != self._identity.uid:
                 area.live_lower = False
                 area.binds = ()
             plan.staged.append(Staged(area.name, area.directory, live_lower=area.live_lower, rights=landlock.SCRATCH))
@@ -166,13 +166,20 @@ class StagedWrites:
         found = []
         for area in layers:
             found += changes(area.upper, area.lower, area.name, area.directory, area.baseline.readable)
-        verdict = judge(found, self.permissions, now=time.time(), max_total=self._limits["max_disk"])
+        verdict = judge(found, self.permissions, now=time.time(), max_total=self._limits["max_disk"] or _DEFAULT_DISK)
         atomic = self.profile["commit"] == "success"
         if atomic:
             verdict = all_or_nothing(verdict, succeeded=result.ended_by == "job" and result.exit_code == 0)
         report = commit(verdict, layers, Settings(journals, result.job, _UMASK, atomic=atomic))
         result.committed = report.committed
         result.refused = [*report.refused, *report.conflicts, *report.failed]
+
+
+def _owner(directory: str) -> int:
+    try:
+        return os.stat(directory).st_uid
+    except OSError as error:
+        raise RefusedError(f"{directory} went away while it was looked at: {error.strerror}") from error
 
 
 def _open_host(directory: str) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 
 from launcher.enforce.namespace.operations import Bind, File, Operation, Symlink
 
@@ -45,13 +46,19 @@ def _synthesised(identity: Identity, home: str, hostname: str, shell: str) -> di
 
 def _from_host(path: str) -> list[Operation]:
     """A directory is mounted read-only, a small file is copied, a link whose target is in view stays a link."""
-    if os.path.islink(path):
+    try:
+        mode = os.lstat(path).st_mode
+    except OSError:
+        return []
+    real = path
+    if stat.S_ISLNK(mode):
         text = os.readlink(path)
         target = os.path.normpath(os.path.join("/etc", text))
         if target.startswith("/usr/"):
             return [Symlink(text, path)]
-    real = os.path.realpath(path)
-    if os.path.isdir(real):
+        real = os.path.realpath(path)
+        mode = os.stat(real).st_mode if os.path.exists(real) else 0
+    if stat.S_ISDIR(mode):
         return [Bind(real, path, _BOUND)]
     try:
         fd = os.open(real, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)

@@ -98,7 +98,7 @@ class Reader:
         for want in wants:
             if want.whole and want.pattern.prefix == top:
                 operations |= want.operations
-        found = os.lstat(top)
+        found = _look(top)
         bind = Bind(top, top, _OPTIONS, (found.st_dev, found.st_ino, stat.S_IFDIR))
         self._plan.operations.append(Tree(top, top, _OPTIONS) if self._mapped else bind)
         self._plan.rules.append(Rule(top, _rights(operations)))
@@ -119,7 +119,7 @@ class Reader:
             if read:
                 readable.append(path)
             hidden = hidden or not read
-        found = os.lstat(top)
+        found = _look(top)
         self._plan.operations.append(Directory(top))
         if rows:
             identity = (found.st_dev, found.st_ino, stat.S_IFDIR)
@@ -171,6 +171,13 @@ class Reader:
                 f"more than {_MOST_NAMES} names would have to be looked at below {path}",
                 hint="grant whole directories without denies inside, or narrower directories",
             )
+
+
+def _look(top: str) -> os.stat_result:
+    try:
+        return os.lstat(top)
+    except OSError as error:
+        raise RefusedError(f"{top} went away while it was looked at: {error.strerror}") from error
 
 
 def _entries(directory: str, warn: Callable[[str], None]) -> list[os.DirEntry[str]]:
