@@ -50,7 +50,8 @@ def _from_host(path: str) -> list[Operation]:
         mode = os.lstat(path).st_mode
     except OSError:
         return []
-    real = path
+    # two components, and the last is no link: nothing is left to resolve (what is mounted must be canonical)
+    real = path if path.count("/") == 2 else os.path.realpath(path)
     if stat.S_ISLNK(mode):
         text = os.readlink(path)
         target = os.path.normpath(os.path.join("/etc", text))
