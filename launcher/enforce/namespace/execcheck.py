@@ -12,7 +12,7 @@ import os
 import sys
 import time
 
-from launcher.enforce.namespace.plan.programs import interpreters_of
+from launcher.enforce.namespace.plan.programs import starts_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _ST_RDONLY = 1
 _LONGEST_LINE = 2 << 20  # ARG_MAX on Linux
-_SCRIPT_PLACES = (1, 2)  # argv of a script's interpreter: [interpreter, (one argument,) script, ...]
+_MOST_OPTIONS = 8  # words between an interpreter and its script: one, or what `env -S` splits
 
 
 class Image:
@@ -84,7 +84,7 @@ class ExecCheck:
         first = self._decide(image.file, image.arguments)
         if first is None:
             return None
-        for place in _SCRIPT_PLACES:
+        for place in range(1, _MOST_OPTIONS + 2):
             script = self._script(image, place)
             if script and self._decide(script, (script, *image.arguments[place + 1 :])) is None:
                 return None
@@ -97,8 +97,9 @@ class ExecCheck:
         return None if decision.allowed else (decision.reason, decision.deciders)
 
     def _script(self, image: Image, place: int) -> str:
-        """The granted script that this image is the interpreter of, or "".
+        """The script at `place` of the arguments, where this image is started as its first line says, else "".
 
+        With other words in between, `python3 -i script` would be an interpreter that nobody granted.
         The interpreter opens the script by this name after the check, so the name must be one that no process of the
         sandbox can change: canonical, and every directory of it on a read-only file system.
         """
@@ -107,8 +108,10 @@ class ExecCheck:
         name = os.path.normpath(os.path.join(image.cwd, image.arguments[place]))
         if os.path.realpath(name) != name or not _unchangeable(name):
             return ""
-        starts = [start for word in interpreters_of(name) for start in self._programs.files_named(word)]
-        return name if image.file in [os.path.realpath(start) for start in starts] else ""
+        between = tuple(" ".join(word.split()) for word in image.arguments[1:place])
+        words = [word for word, options in starts_of(name) if options == between]
+        files = [os.path.realpath(file) for word in words for file in self._programs.files_named(word)]
+        return name if image.file in files else ""
 
 
 def _held_in_memory(module: str) -> bool:

@@ -178,11 +178,23 @@ def _follow(path: str, found: dict[str, str]) -> None:
 
 def interpreters_of(path: str) -> list[str]:
     """The programs that a start of the script `path` starts: its interpreter, and env(1) where that looks it up."""
+    return [interpreter for interpreter, _options in starts_of(path)]
+
+
+def starts_of(path: str) -> list[tuple[str, tuple[str, ...]]]:
+    """How a start of the script `path` looks to the kernel: (interpreter, its words before the script's own name).
+
+    The kernel hands over the rest of the first line as one word (execve(2)); env(1) with -S splits it.
+    """
     words = _shebang(path)
     if not words:
         return []
+    rest = " ".join(words[1:])
+    starts: list[tuple[str, tuple[str, ...]]] = [(words[0], (rest,) if rest else ())]
     looked_up = script_interpreter(path)
-    return [words[0]] if looked_up == words[0] else [words[0], looked_up]
+    if looked_up != words[0]:
+        starts.append((looked_up, tuple(words[words.index(looked_up) + 1 :])))
+    return starts
 
 
 def _shebang(path: str) -> list[str]:
