@@ -270,7 +270,8 @@ def churned(host: Host, launches: int, at_once: int, kills: int) -> None:
     verified = host.run("audit", "verify")
     assert verified.returncode == 0, verified
     assert len(os.listdir("/proc/self/fd")) <= len(descriptors)
-    print(f"{churn.count} launches, {churn.killed} killed, one takes {churn.duration * 1000:.0f} ms")
+    recovered = sum(line["event"] == "commit.recovered" for line in host.audit())
+    print(f"{churn.count} launches, {churn.killed} killed, {recovered} commits recovered")
 
 
 @pytest.mark.timeout(300)
