@@ -39,11 +39,11 @@ def generate(program: ast.Program, source: Source, names: Names, *, module: bool
     Raises SourceError for what the host's compiler refuses: more than 20 loops and `try` inside each other, or an
     expression beyond its stack.
     """
-    generator = Generator(names, names.scopes[program])
+    generator = Generator(names, names.scopes[program], source.text)
     try:
         whole = _compiled(generator.program(program, module=module), source, generator.marks)
     except NestingError:
-        generator = Generator(names, names.scopes[program])
+        generator = Generator(names, names.scopes[program], source.text)
         generator.single = True
         whole = _compiled(generator.program(program, module=module), source, generator.marks)
     code = next(constant for constant in whole.co_consts if hasattr(constant, "co_code"))
@@ -55,7 +55,7 @@ def generate_session(program: ast.Program, source: Source, names: Names) -> Gene
 
     The value of a final expression statement goes to the function `echo`. Raises SourceError.
     """
-    generator = Generator(names, names.scopes[program])
+    generator = Generator(names, names.scopes[program], source.text)
     generator.session = True
     generator.purity.modules = frozenset()
     text = generator.session_text(program)

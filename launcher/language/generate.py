@@ -27,10 +27,11 @@ _DEEPEST_ELSE = 40
 class Generator(CallGenerator):
     """The statements."""
 
-    __slots__ = ("_imports", "_result", "session")
+    __slots__ = ("_imports", "_result", "session", "text")
 
-    def __init__(self, names: Names, scope: Scope) -> None:
+    def __init__(self, names: Names, scope: Scope, text: str) -> None:
         super().__init__(names, scope)
+        self.text = text
         self.session = False
         self._imports: list[tuple[int, str]] = []
         self._result = False
@@ -293,9 +294,15 @@ class Generator(CallGenerator):
         name = f"v_{handler.name.name}"
         self.line(f"except {caught} as {name}:")  # the host unbinds it at the end of the block, as ML does
         self.indent += 1
-        self.line(f"{name} = caught({name})")
+        if self._is_read(handler, handler.name.name):
+            self.line(f"{name} = caught({name})")
         self.body(handler.body.body)
         self.indent -= 1
+
+    def _is_read(self, handler: ast.Handler, name: str) -> bool:
+        """Whether anything may read the caught value: the block itself, or a function that has the variable."""
+        mine = name in self.scope.locals and name not in self.scope.captured and not self.session
+        return not mine or name in self.text[handler.body.start : handler.body.end]
 
     # Functions.
 

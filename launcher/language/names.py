@@ -178,6 +178,7 @@ class _Walk:
                 self.refuse(f"no function around this one has a variable {name.name}", name, self.hint(name.name))
             else:
                 owner.shared.add(name.name)
+                owner.captured.add(name.name)
 
     def import_(self, node: ast.Import) -> None:
         path = ".".join(node.path)
@@ -198,8 +199,16 @@ class _Walk:
         _EXPRESSIONS[type(node)](self, node)
 
     def name(self, node: ast.Name) -> None:
+        self.mention(node.name)
         if node.name not in self.bound and not self.is_parameter(node.name):
             self.unknown(node)
+
+    def mention(self, name: str) -> None:
+        """Tell the scope that owns a name that an inner function has it."""
+        if name not in self.scope.locals:
+            owner = self.scope.owner(name)
+            if owner is not None:
+                owner.captured.add(name)
 
     def is_parameter(self, name: str) -> bool:
         """Whether a function around this point has such a parameter."""
@@ -256,6 +265,7 @@ class _Walk:
     def call(self, node: ast.Call) -> None:
         if type(node.callee) is ast.Name:
             analysis.called(self, node.callee)
+            self.mention(node.callee.name)
         else:
             self.read(node.callee)
         for argument in node.arguments:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class Scope:
     """The names of one function (or arrow, or the top level)."""
 
-    __slots__ = ("assigned", "imports", "locals", "outer", "outward", "parameters", "shared")
+    __slots__ = ("assigned", "captured", "imports", "locals", "outer", "outward", "parameters", "shared")
 
     def __init__(self, outer: Scope | None, parameters: tuple[ast.Parameter, ...] = ()) -> None:
         self.outer = outer
@@ -27,6 +27,8 @@ class Scope:
         self.outward: set[str] = set()
         # Names of this scope that an inner function declares nonlocal: their value may change during any call.
         self.shared: set[str] = set()
+        # Names of this scope that an inner function mentions.
+        self.captured: set[str] = set()
         # Names bound by anything but an import, and the paths that imports bind to a name.
         self.assigned = set(self.parameters)
         self.imports: dict[str, set[tuple[str, ...]]] = {}

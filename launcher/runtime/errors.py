@@ -51,6 +51,13 @@ class CapabilityError(MLError):
         self.hint = hint
 
 
+def text_of_thrown(value: Any) -> str:
+    """The text of a thrown value: its `message` entry, or its own text form."""
+    if type(value) is not dict:
+        return str(value)
+    return str(value["message"]) if "message" in value else "User-defined exception"
+
+
 class UserError(MLError):
     """What `throw` raises. The only argument is the thrown ML value; its text is made when somebody asks."""
 
@@ -62,12 +69,7 @@ class UserError(MLError):
         return self.args[0]
 
     def __str__(self) -> str:
-        value = self.args[0]
-        if type(value) is not dict:
-            return str(value)
-        if "message" in value:
-            return str(value["message"])
-        return "User-defined exception"
+        return text_of_thrown(self.args[0])
 
 
 class RethrownError(MLError):
@@ -87,12 +89,17 @@ class Caught:
     Member access and indexing read `value`, so `e.code` is what the program threw.
     """
 
-    __slots__ = ("kind", "text", "value")
+    __slots__ = ("_text", "kind", "value")
 
-    def __init__(self, kind: str, text: str, value: Any) -> None:
+    def __init__(self, kind: str, text: str | None, value: Any) -> None:
         self.kind = kind
-        self.text = text
+        self._text = text
         self.value = value
+
+    @property
+    def text(self) -> str:
+        """Made when somebody asks: most handlers do not."""
+        return text_of_thrown(self.value) if self._text is None else self._text
 
     def __str__(self) -> str:
         return self.text
@@ -174,7 +181,7 @@ def caught(error: BaseException) -> Caught | None:
     if type(error) is UserError:
         if error.args[0] is None:
             return None
-        return Caught("MLUserException", str(error), error.args[0])
+        return Caught("MLUserException", None, error.args[0])
     if type(error) is RethrownError:
         return error.first
     return _described(error)

@@ -288,6 +288,15 @@ PROGRAMS: dict[str, str] = {
     "exception walked": "try { x = 1 / 0; } except (e) { result = []; for (k in e) { result.append([k, e[k]]); } }",
     "exception thrown again": "try { try { x = 1 / 0; } except (e) { throw e; } } except (g) { result = g; }",
     "exception thrown inside an object": "try { try { x = 1 / 0; } except (e) { throw {inner: e}; } } except (g) { result = g.inner; }",
+    "exception through a captured variable": "e = 0; kept = []; function keep() { kept.append(e); } "
+    "try { x = 1 / 0; } except (e) { keep(); } result = kept;",
+    "exception through a variable that is called": "e = 0; function call_it() { return e(); } "
+    "try { try { x = 1 / 0; } except (e) { call_it(); } } except (f) { result = f; }",
+    "exception through nonlocal": "e = 0; out = []; function f() { nonlocal e; try { x = 1 / 0; } except (e) { g(); } } "
+    "function g() { out.append(e); } f(); result = out;",
+    "exception through nonlocal in another function": "e = 0; out = []; function g() { nonlocal e; out.append(e); e = 1; } "
+    "try { x = 1 / 0; } except (e) { g(); } result = out;",
+    "exception in an unread variable": "result = 0; try { x = 1 / 0; } except (e) { result = 1; }",
     "recursion error": "function f() { return f(); } try { f(); } except (e) { result = e; }",
     "name error": "try { nobody(); } except (e) { result = [e, e.name, e.obj]; }",
     "key error of an object key": "o = {}; try { x = o[print]; } except (e) { result = [e, e.args, e.value]; }",
