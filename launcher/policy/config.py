@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from launcher.capability.limits import Limits
 from launcher.identity.jwt_settings import Jwt
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+    from launcher.capability.limits import Limits
 
 ON_FAILURE = ("refuse", "continue")
 DEFAULT_OPERATORS = "mlsandbox"
@@ -21,7 +22,7 @@ class Config:
     everybody; `disabled_users` may not launch, however they authenticate.
     """
 
-    __slots__ = ("audit", "digest", "disabled_users", "id_range", "jwt", "limits", "operators")
+    __slots__ = ("_limits", "audit", "digest", "disabled_users", "id_range", "jwt", "operators")
 
     def __init__(
         self,
@@ -30,7 +31,7 @@ class Config:
         id_range: tuple[int, int] | None = None,
         jwt: Jwt | None = None,
         audit: dict[str, str] | None = None,
-        limits: Limits | None = None,
+        limits: Limits | dict[str, Any] | None = None,
         disabled_users: tuple[str, ...] = (),
         digest: str = "",
     ) -> None:
@@ -38,9 +39,22 @@ class Config:
         self.id_range = id_range
         self.jwt = jwt
         self.audit = audit or {}
-        self.limits = limits or Limits()
+        self._limits = limits
         self.disabled_users = disabled_users
         self.digest = digest
+
+    @property
+    def limits(self) -> Limits:
+        """Made when first asked for: a launch with a remembered decision does not import what they are made of."""
+        if self._limits is None or isinstance(self._limits, dict):
+            from launcher.capability.limits import Limits
+
+            self._limits = Limits() if self._limits is None else Limits.from_data(self._limits)
+        return self._limits
+
+    @limits.setter
+    def limits(self, value: Limits) -> None:
+        self._limits = value
 
     def to_data(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -63,7 +77,7 @@ class Config:
             id_range=(ids[0], ids[1]) if ids else None,
             jwt=Jwt.from_data(data["jwt"]) if data["jwt"] else None,
             audit=data["audit"],
-            limits=Limits.from_data(data["limits"]),
+            limits=data["limits"],
             disabled_users=tuple(data["disabled_users"]),
             digest=data["digest"],
         )
