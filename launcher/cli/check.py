@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from launcher.audit.printable import printable
+from launcher.capability.permissions import Permissions
 from launcher.cli.output import show, show_json
 from launcher.cli.requests import JOB_OPTIONS, request_of
+from launcher.enforce.namespace.plan.programs import Programs
+from launcher.service.command import command_file, refuse_ungranted
 from launcher.service.deciding import Asked, Decided
 
 if TYPE_CHECKING:
@@ -19,7 +22,13 @@ OPTIONS = JOB_OPTIONS
 
 def run(arguments: Arguments) -> int:
     """0 where the job may be launched; the refusal (126) or the program's errors pass through."""
-    decided = Decided(Asked(request_of(arguments)))
+    request = request_of(arguments)
+    decided = Decided(Asked(request))
+    if request.command:
+        commands = Programs(decided.profile.data["commands"])
+        path = command_file(request.command, decided.asked.workspace, commands)
+        permissions = Permissions.from_data(decided.profile.data["permissions"])
+        refuse_ungranted(request.command, path, commands.resolved(), lambda: permissions, commands.kind(path))
     declared = decided.declared
     needs = [] if declared is None else [str(need) for need in declared.needs]
     if arguments.json:

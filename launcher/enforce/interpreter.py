@@ -10,7 +10,7 @@ import os
 import sys
 
 import launcher
-from launcher.enforce.namespace.operations import Bind, Tree
+from launcher.enforce.namespace.operations import Bind, File, Tree
 from launcher.enforce.namespace.spec import Rule
 from launcher.kernel import landlock
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _HOME = "/opt/mlsandbox"
 LIBRARY = f"{_HOME}/lib"
+PACKAGES = f"{_HOME}/packages"
 _PYTHON = f"{_HOME}/python"
 _READ_ONLY = ("ro", "nosuid", "nodev", "noexec")
 _RUNNABLE = ("ro", "nosuid", "nodev")
@@ -36,7 +37,11 @@ class Interpreter:
         self.programs = programs
         self.mounts = mounts
         runnable = landlock.READ | landlock.EXECUTE
-        self.rules = (Rule(LIBRARY, landlock.READ), Rule(_PYTHON, runnable, optional=True))
+        self.rules = (
+            Rule(LIBRARY, landlock.READ),
+            Rule(PACKAGES, landlock.READ, optional=True),
+            Rule(_PYTHON, runnable, optional=True),
+        )
 
     def fill(self, job: Job) -> None:
         """Brings the interpreter into the view of `job`, and makes it the image."""
@@ -47,6 +52,24 @@ class Interpreter:
         """The argv that runs `launcher.MODULE.main()` isolated: no environment, no user site, nothing of the cwd."""
         code = f"import sys; sys.path.insert(0, {LIBRARY!r}); from {module} import main; sys.exit(main())"
         return [self.path, "-I", "-S", "-c", code]
+
+
+# What the ML `database` module imports for PostgreSQL; installed with mlsandbox[postgres] or not.
+_DATABASE = ("psycopg", "psycopg_binary", "psycopg_binary.libs", "sqlglot", "typing_extensions.py")
+
+
+def database_packages(*, as_root: bool) -> tuple[Operation, ...]:
+    """The optional packages of the ML `database` module as mounts below PACKAGES; none where they are not installed."""
+    places = [place for place in sys.path if os.path.isdir(f"{place}/psycopg")]
+    mounts: list[Operation] = []
+    for name in _DATABASE if places else ():
+        source, target = os.path.realpath(f"{places[0]}/{name}"), f"{PACKAGES}/{name}"
+        if os.path.isdir(source):
+            mounts.append(_directory(source, target, _RUNNABLE, as_root=as_root))  # it holds shared objects
+        elif os.path.isfile(source):
+            with open(source, "rb") as file:
+                mounts.append(File(target, file.read()))
+    return tuple(mounts)
 
 
 def for_job(*, as_root: bool) -> Interpreter:

@@ -5,6 +5,8 @@ Apart from `deciding`, whose imports a launch with a remembered decision does wi
 
 from __future__ import annotations
 
+import os
+
 from launcher.identity.acting import resolve
 from launcher.identity.registry import default_providers
 from launcher.kernel import features as host
@@ -36,7 +38,8 @@ class Asked:
             snapshot = cache.load(self.locations, strict=True)
         self.snapshot: Snapshot = snapshot
         self.identity: Identity = identity_of(self.acting.user, self.locations, snapshot.config.id_range)
-        self.workspace = find_workspace(request)
+        owners = {0, os.geteuid(), self.identity.uid, self.acting.user.uid or 0}
+        self.workspace = find_workspace(request, frozenset(owners))
         self.features: Features = host.fast(self.locations.cache)
 
 

@@ -17,7 +17,7 @@ from launcher.compile.options import ARGUMENTS, EGRESS, Options
 from launcher.errors import ConfigurationError, RefusedError, UsageError
 from launcher.policy.merge import base_handle, merge
 from launcher.service.asking import Asked, identify
-from launcher.service.request import ML_SUFFIX, check_ownership, read_program
+from launcher.service.request import MANIFEST, ML_SUFFIX, check_ownership, read_program
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,20 +38,45 @@ _SUPPORTS = (ARGUMENTS, EGRESS)
 class Decided:
     """A launch that may be made: `profile` is what will be enforced, `source` the ML program's bytes or None."""
 
-    __slots__ = ("asked", "base", "declared", "features", "merged", "profile", "source")
+    __slots__ = ("asked", "base", "declared", "features", "merged", "modules", "profile", "source")
 
     def __init__(self, asked: Asked) -> None:
         self.asked = asked
         self.features: Features = asked.features
         self.merged: Merged = _merge(asked)
         self.source = read_program(asked.request) if asked.request.program else None
-        self.declared: Declared | None = _declarations(asked, self.source, self.features)
+        self.modules: dict[str, bytes] = {}
+        self.declared: Declared | None = self._declarations()
         self.base = BaseProfile(base_data(asked.snapshot, self.merged.base))
         options = _options(asked, self.declared)
         if self.declared:
             refuse_errors(self.declared)
             refuse_shortfalls(granted(self.merged, self.base, options), self.declared)
         self.profile: Profile = compile_profile(self.merged, asked.acting.user, self.base, self.features, options)
+
+    def _declarations(self) -> Declared | None:
+        asked = self.asked
+        if self.source is None:
+            path = f"{asked.workspace}/{MANIFEST}"
+            if not os.path.lexists(path):
+                return None
+            from launcher.service.manifest import read_manifest
+
+            return read_manifest(path)
+        from launcher.service.declarations import Reader, read_source
+        from launcher.service.modules import ModuleReader
+
+        base = base_data(asked.snapshot, "parser")
+        reader = Reader(asked.acting.user, asked.identity, base, self.features, asked.locations.cache)
+        declared = read_source(self.source, asked.request.program, reader)
+        if declared.imports:
+            # root's own programs are root's to read; a tenant's modules are read with the tenant's ids
+            identity = asked.identity if os.geteuid() == 0 and asked.acting.user.uid != 0 else None
+            program = os.path.join(asked.request.cwd, asked.request.program)
+            modules = ModuleReader(program, identity, lambda source, name: read_source(source, name, reader))
+            modules.collect(declared)
+            self.modules = modules.found
+        return declared
 
 
 def _merge(asked: Asked) -> Merged:
@@ -66,7 +91,7 @@ def _merge(asked: Asked) -> Merged:
     base = base_data(asked.snapshot, base_handle(policies))
     merged = merge(policies, scope, base=base, ceilings=asked.snapshot.config.limits, now=time.time())
     if asked.acting.for_somebody_else:
-        check_ownership(asked.workspace, user.uid, _names_workspace(merged, asked.workspace))
+        check_ownership(asked.workspace, asked.identity.uid, _names_workspace(merged, asked.workspace))
     return merged
 
 
@@ -88,23 +113,6 @@ def base_data(snapshot: Snapshot, handle: str) -> dict[str, Any]:
         hint = f"did you mean {nearest!r}?" if nearest else f"there are: {', '.join(sorted(bases))}"
         raise ConfigurationError(f"there is no base profile {handle!r}", hint=hint)
     return bases[handle]
-
-
-def _declarations(asked: Asked, source: bytes | None, features: Features) -> Declared | None:
-    if source is not None:
-        from launcher.service.declarations import Reader, read_source
-
-        base = base_data(asked.snapshot, "parser")
-        reader = Reader(asked.acting.user, asked.identity, base, features, asked.locations.cache)
-        return read_source(source, asked.request.program, reader)
-    from launcher.service.request import MANIFEST
-
-    path = f"{asked.workspace}/{MANIFEST}"
-    if os.path.lexists(path):
-        from launcher.service.manifest import read_manifest
-
-        return read_manifest(path)
-    return None
 
 
 def refuse_errors(declared: Declared) -> None:

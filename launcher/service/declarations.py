@@ -16,6 +16,7 @@ from launcher.errors import DocumentError, SandboxError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     from launcher.enforce.namespace.spec import Identity
@@ -27,23 +28,24 @@ _POLICY = "declared"
 
 
 class Declared:
-    """`needs` as grants, and the diagnostics (data of launcher.language.diagnostics) of the source."""
+    """`needs` as grants, the diagnostics (data of launcher.language.diagnostics) and the imports of the source."""
 
-    __slots__ = ("diagnostics", "needs")
+    __slots__ = ("diagnostics", "imports", "needs")
 
-    def __init__(self, needs: list[Grant], diagnostics: list[dict[str, Any]]) -> None:
+    def __init__(self, needs: list[Grant], diagnostics: list[dict[str, Any]], imports: Sequence[str] = ()) -> None:
         self.needs = needs
         self.diagnostics = diagnostics
+        self.imports = list(imports)
 
 
 def read_source(source: bytes, name: str, reader: Reader) -> Declared:
     """The declarations of the ML `source`. Raises DocumentError when the reader's answer is none."""
     answer = _object(reader.run(_READER, source, name), name)
-    needs = answer.get("needs", [])
-    diagnostics = answer.get("diagnostics", [])
-    if not isinstance(needs, list) or not isinstance(diagnostics, list):
+    needs, diagnostics, imports = (answer.get(key, []) for key in ("needs", "diagnostics", "imports"))
+    if not isinstance(needs, list) or not isinstance(diagnostics, list) or not _texts(imports):
         raise DocumentError("the reader of declarations gave no lists", place=name)
-    return Declared([_need(item, name) for item in needs], [item for item in diagnostics if isinstance(item, dict)])
+    notes = [item for item in diagnostics if isinstance(item, dict)]
+    return Declared([_need(item, name) for item in needs], notes, imports)
 
 
 def _object(data: bytes, name: str) -> dict[str, Any]:

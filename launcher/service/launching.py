@@ -7,15 +7,15 @@ the configuration says otherwise.
 from __future__ import annotations
 
 import os
-import time
 
 from launcher.audit.event import ALLOWED, DENIED, event
 from launcher.audit.log import AuditLog
 from launcher.enforce.job import Job
 from launcher.enforce.namespace.backend import Prepared, run
 from launcher.enforce.result import Result
-from launcher.errors import AuditError, NotFoundError, RefusedError, SandboxError
+from launcher.errors import AuditError, SandboxError
 from launcher.service.asking import Asked
+from launcher.service.command import command_file, refuse_ungranted
 from launcher.service.environment import job_environment, passing_names
 from launcher.service.host_ids import service_identity
 from launcher.service.leftovers import sweep
@@ -101,31 +101,12 @@ class Launch:
         the canonical file, and those of the granted names. Raises NotFoundError, RefusedError.
         """
         command = list(self.job.arguments)
-        if not command or "\0" in command[0]:
-            raise RefusedError("there is no command to run", hint="mlsandbox launch -- CMD [ARGS]")
         programs = self.prepared.programs
-        name = command[0] if "/" not in command[0] else os.path.join(self.decided.asked.workspace, command[0])
-        path = programs.resolve(name)
-        if not path:
-            from launcher.audit.printable import printable
-
-            raise NotFoundError(
-                f"{printable(command[0])}: command not found", hint=f"the trusted path is {':'.join(programs.path)}"
-            )
+        path = command_file(command, self.decided.asked.workspace, programs)
         resolved = programs.resolved()
         run: list[object] = [path, resolved]
-        if isinstance(self.decided, Remembered) and self.decided.run == run:
-            self.job.path = path
-            return run
-        kind = programs.kind(path)
-        decision = self.permissions.decide(kind, "execute", command, file=path, programs=resolved, now=time.time())
-        if not decision.allowed:
-            word = f"`{kind}: true`" if kind != "cmd" else f"`cmd: [{os.path.basename(command[0])}]`"
-            raise RefusedError(
-                f"{' '.join(command)[:200]!r} may not be run: {decision.reason}",
-                hint=f"ask an administrator for {word}",
-                place=str(decision.deciders[0].place) if decision.deciders else "",
-            )
+        if not isinstance(self.decided, Remembered) or self.decided.run != run:
+            refuse_ungranted(command, path, resolved, lambda: self.permissions, programs.kind(path))
         self.job.path = path
         return run
 

@@ -36,6 +36,8 @@ class MlProgram:
         python = interpreter.for_job(as_root=job.switch_ids)
         python.fill(job)
         job.arguments = tuple(python.arguments(_RUNTIME))
+        if self._decided.profile.data["network"]["egress"]:
+            job.mounts += interpreter.database_packages(as_root=job.switch_ids)
         job.exec_once = self._decided.profile.data["commands"]["mode"] == "none"
         # The job may write whatever it likes into its own memory file; what it says there is a claim, not a fact.
         self._reports = _memory(b"")
@@ -55,8 +57,15 @@ class MlProgram:
             "args": list(request.arguments),
             "home": profile["user"]["home"],
             "workspace": profile["workspace"],
+            "loopback": profile["network"]["loopback"],
+            "modules": self._modules(),
+            "packages": _packages(),
             "staged": sorted({rule["pattern"] for rule in profile["files"]["staged"]}),
         }
+
+    def _modules(self) -> dict[str, str]:
+        modules = getattr(self._decided, "modules", {})  # what was remembered had none
+        return {name: source.decode("utf-8", "surrogateescape") for name, source in modules.items()}
 
     def events(self, who: dict[str, str], result: Result) -> list[dict[str, object]]:
         """The job's claims as audit events of layer `runtime`, bounded; its denials go into `result`."""
@@ -67,6 +76,11 @@ class MlProgram:
         events, denials = claims(data, who, most=_MOST_EVENTS)
         result.denials = [*result.denials, *denials]
         return events
+
+
+def _packages() -> list[str]:
+    """Where the optional packages of the `database` module are in the job's view: beside the library."""
+    return [interpreter.PACKAGES]
 
 
 def _memory(data: bytes) -> int:

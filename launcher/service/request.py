@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 
 from launcher.errors import NotFoundError, RefusedError, UsageError
 
@@ -42,10 +43,11 @@ class Request:
         self.stdio: tuple[int, int, int] = (0, 1, 2)
 
 
-def find_workspace(request: Request) -> str:
+def find_workspace(request: Request, owners: frozenset[int]) -> str:
     """The workspace's root: --workspace, else where the nearest manifest above is, else the directory itself.
 
-    Raises UsageError where it is not a directory.
+    A manifest counts only where one of `owners` put it: anybody may leave one in /tmp, and would move the workspace
+    of whoever works below (as with git's safe.directory, CVE-2022-24765). Raises UsageError for no directory.
     """
     if request.workspace is not None:
         chosen = os.path.realpath(os.path.join(request.cwd, request.workspace))
@@ -56,12 +58,20 @@ def find_workspace(request: Request) -> str:
     start = os.path.realpath(os.path.dirname(program) if request.program else request.cwd)
     here = start
     while True:
-        if os.path.isfile(f"{here}/{MANIFEST}"):
+        if _has_manifest(here, owners):
             return here
         above = os.path.dirname(here)
         if above == here:
             return start
         here = above
+
+
+def _has_manifest(directory: str, owners: frozenset[int]) -> bool:
+    try:
+        found = os.stat(f"{directory}/{MANIFEST}", follow_symlinks=False)
+    except OSError:
+        return False
+    return stat.S_ISREG(found.st_mode) and found.st_uid in owners
 
 
 def check_ownership(workspace: str, uid: int | None, policies_name_it: bool) -> None:

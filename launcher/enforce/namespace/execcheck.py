@@ -91,9 +91,9 @@ class ExecCheck:
         return first
 
     def _decide(self, file: str, arguments: Sequence[str]) -> tuple[str, tuple[Grant, ...]] | None:
-        kind = self._programs.kind(file)
         words = [*arguments] or [file]
-        decision = self._judge().decide(kind, "execute", words, file=file, programs=self._resolved, now=time.time())
+        # one question for every kind of program: the algebra knows which capability an interpreter needs
+        decision = self._judge().decide("cmd", "execute", words, file=file, programs=self._resolved, now=time.time())
         return None if decision.allowed else (decision.reason, decision.deciders)
 
     def _script(self, image: Image, place: int) -> str:

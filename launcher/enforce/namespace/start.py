@@ -130,6 +130,8 @@ def _arrange_descriptors(spec: Spec, terminal: int) -> None:
     libc.close_range(3, (1 << 32) - 1, _CLOSE_RANGE_CLOEXEC)
     for fd, number in moved:
         os.dup2(fd, number, inheritable=True)
+    # closed now and not at the exec: what follows needs numbers below the job's own limit of open files
+    libc.close_range(max(number for _fd, number in moved) + 1, messages.FIRST_FREE - 1)
 
 
 def _install_filter(spec: Spec, to_init: Channel | None) -> None:
