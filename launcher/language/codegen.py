@@ -7,6 +7,8 @@ show.
 
 from __future__ import annotations
 
+import sys
+
 from launcher.language.diagnostics import Diagnostic, SourceError
 from launcher.language.generate import Generator
 
@@ -64,10 +66,21 @@ def generate_session(program: ast.Program, source: Source, names: Names) -> Gene
 
 def _compiled(text: str, source: Source, marks: list[int]) -> CodeType:
     try:
-        return compile(text, FILE_PREFIX + source.name, "exec", dont_inherit=True)
+        return _quietly(text, FILE_PREFIX + source.name)
     except (SyntaxError, RecursionError, MemoryError, ValueError) as error:
         kind = NestingError if "nested blocks" in str(error) else SourceError
         raise kind(source, [_refusal(error, marks)]) from None
+
+
+def _quietly(text: str, name: str) -> CodeType:
+    """CPython 3.14 warns of `return` in `finally` (PEP 765), which ML allows and defines."""
+    if sys.version_info >= (3, 14):
+        import warnings
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SyntaxWarning)
+            return compile(text, name, "exec", dont_inherit=True)
+    return compile(text, name, "exec", dont_inherit=True)
 
 
 class NestingError(SourceError):
