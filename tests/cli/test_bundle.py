@@ -61,7 +61,7 @@ def test_a_bundle_executes_the_launch_and_nothing_is_imported_for_it(built: Site
 
 def test_modules_are_as_the_import_system_makes_them(built: Site) -> None:
     program = """
-for name in ("launcher.enforce.namespace.init", "launcher.capability", "launcher.policy.cache"):
+for name in ("launcher.enforce.namespace.init", "launcher.kernel.seccomp", "launcher.policy.cache"):
     module = sys.modules[name]
     print(name == module.__name__, module.__file__.startswith({site!r}), module.__spec__.name == name,
           module.__package__ == (name if hasattr(module, "__path__") else name.rpartition(".")[0]))
