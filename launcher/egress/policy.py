@@ -112,6 +112,7 @@ class Rules:
         self.expires = min((rule.expires for rule in self.rules), default=NEVER)
         self._openings: dict[tuple[Host, int], Opening] = {}  # answers given before: the rules do not change
         self._literals = any(rule.pattern.block is not None for rule in self.rules)
+        self._everything = any(rule.pattern.host == "*" for rule in self.rules)
         self._exact = {rule.pattern.host for rule in self.rules if not rule.wildcard}
 
     def at(self, now: float) -> Rules:
@@ -141,8 +142,11 @@ class Rules:
         return left
 
     def by_wildcard(self, host: Host) -> bool:
-        """Whether only a wildcard grants this name, so that it carries bytes the job chose."""
-        return host.text not in self._exact
+        """Whether only a wildcard grants this name, so that it carries bytes the job chose.
+
+        Not under `*`: who may reach every host has wider channels than a name.
+        """
+        return host.text not in self._exact and not self._everything
 
     # ---- connections
 

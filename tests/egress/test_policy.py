@@ -74,6 +74,14 @@ def test_nothing_granted_is_nothing_allowed() -> None:
     assert not rules.resolves(Host("a.example"))
 
 
+def test_names_are_counted_below_wildcards_only() -> None:
+    some = Rules([grant(["*.a.example", "b.a.example"])])
+    assert some.by_wildcard(Host("x.a.example")) and not some.by_wildcard(Host("b.a.example"))
+    assert not Rules([grant(["*"])]).by_wildcard(Host("x.a.example"))
+    assert Rules([grant(["*"])]).opening(Host("x.a.example"), 443).verdict.allowed
+    assert Rules([grant(["*"])]).opening(Host("8.8.8.8", "literal"), 443).verdict.reason == "ip literal not allowed"
+
+
 def test_methods_and_paths() -> None:
     rules = Rules([grant(["api.example.com/v1/*"], ("http",), methods=["GET", "HEAD"])])
     host = Host("api.example.com")

@@ -518,6 +518,17 @@ def test_the_listener_itself_is_no_way_out(make: MakeWorld) -> None:
     assert not [r for r in world.collect(0.1) if "upstream" in r]
 
 
+@pytest.mark.parametrize("server", ["9.9.9.9", "2620:fe::fe", "127.0.0.1", "::1"])
+@pytest.mark.parametrize("kind", [socket.SOCK_DGRAM, socket.SOCK_STREAM])
+def test_any_name_server_is_ours(make: MakeWorld, server: str, kind: int) -> None:
+    world = make(WEB)
+    with world.make_socket(socket.AF_INET6 if ":" in server else socket.AF_INET, kind) as asking:
+        asking.connect((server, 53))
+        packet = bytes_of(CASES["E310"])
+        asking.sendall(packet if kind == socket.SOCK_DGRAM else len(packet).to_bytes(2, "big") + packet)
+        assert asking.recv(4096).endswith(socket.inet_aton("198.18.0.5"))
+
+
 def test_totals_are_json(make: MakeWorld) -> None:
     world = make(WEB)
     exchange(world, connection(world, 80), get())
