@@ -31,7 +31,7 @@ def report(result: Result) -> None:
     _rows("not committed", [f"{row.get('path')}: {row.get('reason')}" for row in result.refused])
     _rows("denied", [_denial(row) for row in result.denials])
     _rows("not audited", [result.audit] if result.audit else [])
-    _rows("not run", [f"{line} ({reason})" for _file, line, reason, _places in result.refused_execs])
+    _rows("not run", [f"{row['command']} ({row['reason']})" for row in result.refused_execs])
 
 
 def _denial(row: dict[str, object]) -> str:

@@ -168,7 +168,7 @@ def check(data: Data, features: Features, options: Options) -> list[Data]:
     fatal = [entry for severity, entry in gaps if severity == REFUSE or not options.allow_degraded]
     if fatal:
         raise _refusal(fatal, hopeless=any(severity == REFUSE for severity, _ in gaps))
-    return [entry for _, entry in gaps] + _unusable(data, options) + _expiring(data)
+    return [entry for _, entry in gaps] + _unusable(data, options) + _expiring(data) + _statements(data, options)
 
 
 def _entry(row: Row, features: Features) -> Data:
@@ -236,6 +236,21 @@ def _expiring(data: Data) -> list[Data]:
         }
         for grant in data["permissions"]["grants"]
         if "expires_at" in grant["constraints"] and grant["type"] not in _SEEN_OUTSIDE
+    ]
+
+
+def _statements(data: Data, options: Options) -> list[Data]:
+    """What of a database grant the proxy cannot see: it reads the start-up packet, and native code speaks for itself."""
+    return [
+        {
+            "permission": egress_text(rule),
+            "reason": "the proxy holds host, port, database and user; statements are judged in the ML library alone",
+            "hint": "give the database role of the connection just these rights",
+            "attacks": [104],
+            "place": rule["place"],
+        }
+        for rule in (data["network"]["egress"] if EGRESS in options.supports else ())
+        if rule["type"] == "database"
     ]
 
 

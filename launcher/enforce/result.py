@@ -61,8 +61,8 @@ class Result:
         self.denials: Sequence[dict[str, object]] = ()
         self.committed: Sequence[dict[str, object]] = ()
         self.refused: Sequence[dict[str, object]] = ()
-        # (file, command line, reason, places of the rules) of each image that was stopped before it ran
-        self.refused_execs: list[tuple[object, ...]] = []
+        # file, command, reason and places (of the rules) of each image that was stopped before it ran
+        self.refused_execs: list[dict[str, object]] = []
         self.egress: dict[str, object] = {}
         self.unenforced: Sequence[dict[str, object]] = ()
 

@@ -205,12 +205,14 @@ class Launch:
         return words[0] if words else ""
 
 
-def _exec_event(refused: tuple[object, ...]) -> dict[str, object]:
+def _exec_event(refused: dict[str, Any]) -> dict[str, object]:
     """The audit event of an image that was stopped before it ran."""
-    file, line, reason, places = refused
-    detail: dict[str, object] = {"file": str(file), "reason": str(reason)}
-    made = event("exec", "kernel", DENIED, capability="cmd", operation="execute", resource=str(line), detail=detail)
-    made["deciders"] = [{"place": place} for place in places] if isinstance(places, tuple) else []
+    detail: dict[str, object] = {"file": refused["file"], "reason": refused["reason"]}
+    made = event(
+        "exec", "kernel", DENIED,
+        capability="cmd", operation="execute", resource=str(refused["command"]), detail=detail,
+    )  # fmt: skip
+    made["deciders"] = [{"place": str(place)} for place in refused["places"]]
     return made
 
 

@@ -182,7 +182,9 @@ class Supervisor:
         if kind == messages.TERMINAL:
             self._console.attach_terminal(descriptors[0])
         elif kind == messages.REFUSED_EXEC:
-            self._result.refused_execs.append(values)
+            file, line, reason, places = values
+            refused = {"file": file, "command": line, "reason": reason, "places": places}
+            self._result.refused_execs.append(refused)
         elif kind == messages.ENDED:
             status, user, system, rss = (int(str(value)) for value in values)
             self._result.ended(status)

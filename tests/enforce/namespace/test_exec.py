@@ -34,7 +34,7 @@ def test_argument_patterns(host: Host) -> None:
     host.policy({"sh": True, "cmd": ["id -u", "ls:*", ["cat", "a b"]]})
     ran = host.launch("sh", "-c", "id -u; id -g; ls -d /tmp; cat 'a b'; cat a b")
     assert len(ran.out.splitlines()) == 2, ran
-    refused = [row[1] for row in ran.result["refused_execs"]]
+    refused = [row["command"] for row in ran.result["refused_execs"]]
     assert refused == ["id -g", "cat a b"], ran
     denied = [(e["resource"], e["layer"], e["outcome"]) for e in host.audit() if e["event"] == "exec"]
     assert denied == [("id -g", "kernel", "DENIED"), ("cat a b", "kernel", "DENIED")]
@@ -51,7 +51,7 @@ def test_the_loader_by_hand(host: Host) -> None:
     host.policy({"sh": True, "cmd": ["cat"]})
     ran = host.launch("sh", "-c", "/lib64/ld-linux-x86-64.so.2 /usr/bin/cat /etc/hostname; echo status $?")
     assert ran.out.strip() == "status 137", ran
-    assert "ld-linux" in ran.result["refused_execs"][0][0]
+    assert "ld-linux" in ran.result["refused_execs"][0]["file"]
 
 
 def test_a_copied_program_and_a_memory_file(host: Host) -> None:
