@@ -116,6 +116,8 @@ class World:
         callee = node.callee
         if isinstance(callee, ast.Name) and callee.name == "len":
             return length(self.value(node.arguments[0]))
+        if isinstance(callee, ast.Arrow):
+            return self.applied(callee, self.value(node.arguments[0]))
         if isinstance(callee, ast.Member):
             base = self.value(callee.base)
             if type(base) is dict and callee.name in base:
@@ -125,6 +127,18 @@ class World:
         else:
             function = self.value(callee)
         return function(*[self.value(argument) for argument in node.arguments])
+
+    def applied(self, arrow: ast.Arrow, x: Any) -> Any:
+        """The value of an arrow of one parameter; a block says x first."""
+        before = self.names.get("x")
+        self.names["x"] = x
+        if isinstance(arrow.body, ast.Block):
+            self.say(x)
+            result = self.value(arrow.body.body[1].value)  # type: ignore[attr-defined]
+        else:
+            result = self.value(arrow.body)
+        self.names["x"] = before
+        return result
 
 
 def has_text(node: ast.Expression) -> bool:
@@ -142,6 +156,18 @@ LEAVES = st.one_of(
 )
 
 
+X = (ast.Parameter("x", ""),)
+SAY_X = ast.ExpressionStatement(ast.Call(ast.Name("say"), (ast.Name("x"),)))
+
+
+def short_arrow(body: ast.Expression, argument: ast.Expression) -> ast.Call:
+    return ast.Call(ast.Arrow(X, ast.Array((ast.Name("x"), body))), (argument,))
+
+
+def long_arrow(body: ast.Expression, argument: ast.Expression) -> ast.Call:
+    return ast.Call(ast.Arrow(X, ast.Block((SAY_X, ast.Return(body)))), (argument,))
+
+
 def larger(inner: st.SearchStrategy[ast.Expression]) -> st.SearchStrategy[ast.Expression]:
     members = st.builds(ast.Member, inner, st.sampled_from(["k", "k", "t", "z", "inner", "missing", "length"]))
     return st.one_of(
@@ -151,6 +177,8 @@ def larger(inner: st.SearchStrategy[ast.Expression]) -> st.SearchStrategy[ast.Ex
         st.builds(lambda x: ast.Call(ast.Name("len"), (x,)), inner),
         st.builds(ast.Binary, st.sampled_from(["+", "-", "*", "==", "!=", "<", "&&", "||"]), inner, inner),
         st.builds(ast.Binary, st.just("+"), inner, inner),
+        st.builds(short_arrow, inner, inner),
+        st.builds(long_arrow, inner, inner),
         st.builds(ast.Unary, st.sampled_from("!-"), inner),
         st.builds(ast.Conditional, inner, inner, inner),
         st.builds(ast.Index, inner, inner),
