@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import socket
+import ssl
 import statistics
 import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from launcher.egress.certificates import CertificateAuthority
 from launcher.egress.server.options import Limits
 from launcher.egress.topology import PROXY_PORT
 from tests.egress.test_cases import bytes_of, connection, denied, exchange, http_verdict, load, read_all, startup
@@ -18,6 +20,7 @@ from tests.egress.world import PUBLIC, World, database, grant
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     MakeWorld = Callable[..., World]
 
@@ -409,6 +412,34 @@ def test_postgres_of_one_database(make: MakeWorld) -> None:
     assert exchange(world, connection(world, 5432, "analytics-db"), doubled)[:1] == b"E"
     event = world.wait(lambda r: r.get("audit", {}).get("outcome") == "ALLOWED")["audit"]
     assert (event["capability"], event["operation"]) == ("database", "postgresql")
+
+
+def test_the_proxy_encrypts_towards_a_server_that_can(make: MakeWorld, tmp_path: Path) -> None:
+    from tests.egress import upstreams
+
+    certificate, key = CertificateAuthority.create(["*"]).leaf("analytics-db")
+    (tmp_path / "server.pem").write_bytes(key + certificate)
+
+    def encrypted(conn: socket.socket, seen: Callable[[bytes], None]) -> None:
+        assert conn.recv(8)[4:] == (80877103).to_bytes(4, "big")
+        conn.sendall(b"S")
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(tmp_path / "server.pem")
+        with context.wrap_socket(conn, server_side=True) as inner:
+            seen(inner.recv(4096))
+            inner.sendall(b"R\0\0\0\x08\0\0\0\0")
+            seen(inner.recv(4096))
+            inner.sendall(b"done")
+
+    upstreams.KINDS["encrypted"] = encrypted
+    world = make([database("postgresql://analytics-db:5432/sales")], servers={5432: "encrypted"})
+    with connection(world, 5432, "analytics-db") as conn:
+        conn.sendall(startup(user="u", database="sales"))
+        assert conn.recv(9)[:1] == b"R"
+        conn.sendall(b"query")
+        assert read_all(conn) == b"done"
+    seen = [r["data"] for r in world.collect(0.1) if r.get("upstream") == "data"]
+    assert "sales" in seen[0] and seen[1] == "query"
 
 
 def test_reload_cuts_a_database_session(make: MakeWorld) -> None:
