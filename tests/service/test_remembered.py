@@ -108,7 +108,7 @@ def _revoke(bed: Bed) -> None:
     GrantStore(bed.locations).revoke("one", "user", pwd.getpwuid(os.getuid()).pw_name, by="root")
 
 
-CHANGES: dict[str, Callable[[Bed], None]] = {
+CHANGES: dict[str, Callable[[Bed], object]] = {
     "the policy is edited": lambda bed: bed.write("'true', ls"),
     "the policy is removed": lambda bed: os.remove(bed.top / "root" / "policies" / "one.yaml"),
     "another policy appears": lambda bed: (bed.top / "root" / "policies" / "two.yaml").write_text(
