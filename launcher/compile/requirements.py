@@ -240,7 +240,7 @@ def _expiring(data: Data) -> list[Data]:
 
 
 def _statements(data: Data, options: Options) -> list[Data]:
-    """What of a database grant the proxy cannot see: it reads the start-up packet, and native code speaks for itself."""
+    """What of a database grant the proxy cannot see: it reads the start-up packet, and no statement."""
     return [
         {
             "permission": egress_text(rule),

@@ -11,7 +11,7 @@ import os
 from launcher.egress import handle, topology
 from launcher.enforce.job import Network
 from launcher.errors import ConfigurationError
-from launcher.kernel import libc
+from launcher.kernel import filter, libc, seccomp  # noqa: A004  the kernel's word
 from launcher.kernel.abi import PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS, PR_SET_PDEATHSIG
 
 TYPE_CHECKING = False
@@ -26,16 +26,21 @@ _SYSTEM_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 _LARGEST_BUNDLE = 4 << 20
 _SIGKILL = 9
 _MOST_EVENTS = 10_000
+# What a job may call, and Unix sockets for the host's name service; it starts no program at all.
+_FILTER = {"exec": "refuse", "unix": True, "inet": True}
 
 
 class Egress(Network):
     """Connects the job's namespace with its proxy. `events` are the audit events that have come, as data."""
 
-    def __init__(self, job: str, network: dict[str, Any], identity: Identity | None) -> None:
-        """`network` is the profile's section; `identity` the ids to run with, None for the launcher's own."""
+    def __init__(self, job: str, network: dict[str, Any], identity: Identity | None, cache: str) -> None:
+        """`network` is the profile's section; `identity` the ids to run with, None for the launcher's own; `cache`
+        the directory of compiled filters.
+        """
         self._grants = [_grant(data) for data in network["egress"]]
         self._denies = [_grant(data) for data in network["denied"]]
         self._job = job
+        self._cache = cache
         self._identity = identity
         self._proxy: handle.Handle | None = None
         self._told: dict[str, Any] | None = None
@@ -55,7 +60,8 @@ class Egress(Network):
                 "job": self._job,
             }  # fmt: skip
             identity = self._identity
-            self._proxy = handle.start(rules, settings, lambda: _drop(identity))
+            program = seccomp.filter_bytes("default", _FILTER, self._cache)
+            self._proxy = handle.start(rules, settings, lambda: _drop(identity, program))
         return self._proxy
 
     def _ready(self) -> dict[str, Any]:
@@ -150,8 +156,8 @@ def _system_bundle() -> bytes:
         return b""
 
 
-def _drop(identity: Identity | None) -> None:
-    """In the proxy's process, first of all: ids of its own, nothing to gain, nothing to look into."""
+def _drop(identity: Identity | None, program: bytes) -> None:
+    """In the proxy's process, first of all: ids of its own, nothing to gain, nothing to look into, no other program."""
     if identity:
         os.setgroups([])
         os.setresgid(identity.gid, identity.gid, identity.gid)
@@ -161,3 +167,4 @@ def _drop(identity: Identity | None) -> None:
     libc.prctl(PR_SET_NO_NEW_PRIVS, 1)
     libc.prctl(PR_SET_DUMPABLE, 0)
     libc.prctl(PR_SET_PDEATHSIG, _SIGKILL)
+    filter.install(program)

@@ -80,7 +80,7 @@ class Launch:
         if network["egress"]:
             from launcher.service.egress import Egress
 
-            self._egress = job.network = Egress(self.id, network, self._proxy_identity(asked))
+            self._egress = job.network = Egress(self.id, network, self._proxy_identity(asked), asked.locations.cache)
             job.etc = self._egress.files()
             job.environment.update(self._egress.environment())
         if request.program:
