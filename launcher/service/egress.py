@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from launcher.egress import handle, topology
+from launcher.egress import handle, interception, topology
 from launcher.enforce.job import Network
 from launcher.errors import ConfigurationError
 from launcher.kernel import filter, libc, seccomp  # noqa: A004  the kernel's word
@@ -91,7 +91,7 @@ class Egress(Network):
         return {**topology.ENVIRONMENT, **truststore.ENVIRONMENT}
 
     def _intercepts(self) -> bool:
-        return any(_wants_interception(grant) for grant in self._grants)
+        return interception.is_wanted(self._grants, self._denies)
 
     def in_child(self, socket: socket) -> None:
         """Opens the listeners in the job's namespace and sends them. Raises EnforcementError."""
@@ -132,20 +132,6 @@ def _grant(data: dict[str, Any]) -> Grant:
     return Grant(
         data["type"], tuple(data["operations"]), tuple(data["patterns"]), data["constraints"], data["policy"], place
     )
-
-
-def _wants_interception(grant: Grant) -> bool:
-    """A path on https, `tls: intercept` or an injected secret: what cannot be held without looking inside TLS."""
-    from launcher.capability.hosts import HostPattern
-
-    if grant.type != "network" or "https" not in grant.operations or grant.constraints.get("tls") == "tunnel":
-        return False
-    if (
-        any(grant.constraints.get(name) for name in ("inject", "methods"))
-        or grant.constraints.get("tls") == "intercept"
-    ):
-        return True
-    return any(HostPattern(str(pattern)).path for pattern in grant.patterns)
 
 
 def _system_bundle() -> bytes:
