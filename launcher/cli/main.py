@@ -29,6 +29,8 @@ VERBS = {
     "shell": "open a terminal inside the same sandbox",
     "check": "compare what a job declares with what is granted, without running it",
     "explain": "show the profile of a job and where each permission comes from",
+    "fmt": "format ML programs",
+    "repl": "try ML in the sandbox that a job would have",
     "learn": "propose the declarations that a run would have needed",
     "doctor": "say what this host can enforce, and how to get what is missing",
     "selftest": "try to break out, and report what held",

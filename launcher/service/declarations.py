@@ -30,12 +30,14 @@ _POLICY = "declared"
 class Declared:
     """`needs` as grants, the diagnostics (data of launcher.language.diagnostics) and the imports of the source."""
 
-    __slots__ = ("diagnostics", "imports", "needs")
+    __slots__ = ("diagnostics", "imports", "needs", "uses")
 
     def __init__(self, needs: list[Grant], diagnostics: list[dict[str, Any]], imports: Sequence[str] = ()) -> None:
         self.needs = needs
         self.diagnostics = diagnostics
         self.imports = list(imports)
+        # what the source can be seen to use: type, operation, resource, line, column; for `check`, never a verdict
+        self.uses: list[dict[str, Any]] = []
 
 
 def read_source(source: bytes, name: str, reader: Reader) -> Declared:
@@ -45,7 +47,10 @@ def read_source(source: bytes, name: str, reader: Reader) -> Declared:
     if not isinstance(needs, list) or not isinstance(diagnostics, list) or not _texts(imports):
         raise DocumentError("the reader of declarations gave no lists", place=name)
     notes = [item for item in diagnostics if isinstance(item, dict)]
-    return Declared([_need(item, name) for item in needs], notes, imports)
+    declared = Declared([_need(item, name) for item in needs], notes, imports)
+    uses = answer.get("uses", [])
+    declared.uses = [item for item in uses if isinstance(item, dict)] if isinstance(uses, list) else []
+    return declared
 
 
 def _object(data: bytes, name: str) -> dict[str, Any]:
