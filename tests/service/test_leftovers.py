@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NOBODY = 65534
+HERE = os.getpid()
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="takes other ids")
 
 
@@ -215,12 +216,12 @@ def test_groups_of_dead_launchers_go_and_those_of_living_ones_stay() -> None:
 
 
 @pytest.mark.kernel
-def test_making_a_group_survives_another_that_removes_it_meanwhile() -> None:
-    """The moment between mkdir and the lock, again and again from another process."""
+def test_making_a_group_survives_others_that_remove_it_meanwhile() -> None:
+    """The moment between mkdir and the lock, and between lock and rmdir, again and again from two other processes."""
     base = some_base()
     stop, go = os.pipe()
-    pid = os.fork()
-    if pid == 0:
+    removers = [os.fork() for _ in range(2) if os.getpid() == HERE]
+    if os.getpid() != HERE:
         os.close(go)
         os.set_blocking(stop, False)
         while True:
@@ -233,13 +234,14 @@ def test_making_a_group_survives_another_that_removes_it_meanwhile() -> None:
     try:
         until = time.monotonic() + 2
         while time.monotonic() < until:
-            made = cgroup.create(f"test-race-{os.getpid()}", {"max_processes": 10})
+            made = cgroup.create(f"test-race-{HERE}", {"max_processes": 10})
             assert made is not None
-            cgroup.write(f"{base}/mlsandbox-test-race-{os.getpid()}/pids.max", "11")
+            cgroup.write(f"{base}/mlsandbox-test-race-{HERE}/pids.max", "11")
             made.remove()
     finally:
         os.close(go)
-        os.waitpid(pid, 0)
+        for pid in removers:
+            os.waitpid(pid, 0)
 
 
 def test_a_launch_pays_little_where_there_is_nothing(world: World) -> None:
