@@ -43,8 +43,8 @@ LAUNCH = (
     "launcher.service.remembered",
     "launcher.kernel.feature_cache",
 )
-# What decides and what judges later execs.
-DECIDING = ("launcher.service.deciding", "launcher.capability.permissions")
+# What decides and what judges later execs: all of it, imports inside functions too, because `identity` vouches for it.
+DECIDING = ("launcher.service.deciding", "launcher.capability.permissions", "launcher.capability.containment")
 
 
 def load(path: str = FILE) -> bool:
