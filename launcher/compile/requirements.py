@@ -52,8 +52,8 @@ def _limited(data: Data, name: str) -> bool:
 
 
 def _no_cpu_accounting(features: Features) -> bool:
-    # v1 accounts in cpuacct; v2 in every group's cpu.stat, but a group needs some controller to be ours.
-    return not {"cpuacct", "cpu"} & set(features.controllers)
+    # v1 accounts in cpuacct; v2 in every group's cpu.stat, so any group will do.
+    return not features.controllers if features.cgroup == 2 else "cpuacct" not in features.controllers
 
 
 _CGROUP_HINT = (

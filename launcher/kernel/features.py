@@ -12,8 +12,9 @@ from __future__ import annotations
 import errno
 import os
 
-from launcher.kernel import landlock, libc
+from launcher.kernel import landlock, libc, places
 from launcher.kernel.abi import CLONE_NEWUSER, NR
+from launcher.kernel.places import read as _read
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,11 +28,8 @@ _SECCOMP_RET_USER_NOTIF = 0x7FC00000  # Linux 5.0
 _NO_SUCH_FLAG = 0x1
 _NO_FD = 0xFFFFFFFF
 
-_CGROUP_ROOT = "/sys/fs/cgroup"
-_V1_CONTROLLERS = ("cpu", "cpuacct", "cpuset", "freezer", "memory", "pids")
 _ROOT_NAMES = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 _CONTAINER_MARKS = (("/.dockerenv", "docker"), ("/run/.containerenv", "podman"))
-_READ_LIMIT = 65536
 
 
 class Features:
@@ -45,7 +43,7 @@ class Features:
     landlock          Landlock ABI, 0 for none
     seccomp, seccomp_notify, mount_api, idmapped_mounts, overlayfs, tmpfs_xattr
     cgroup            0, 1 or 2: the hierarchy that has the controllers we may use
-    controllers       controller name -> directory in which a group may be made
+    controllers       controller name -> directory in which a group with it may be made (`launcher.kernel.places`)
     root_links        "bin" -> "usr/bin" where /bin is a link, "" where it is a directory; absent names are absent
     """
 
@@ -126,10 +124,12 @@ def fast(cache_dir: str = "") -> Features:
 
 def _identity() -> dict[str, str]:
     """What a result depends on that can change under us: reading it is most of the work of looking."""
+    own = _read("/proc/self/cgroup")
     return {
         "boot": _read("/proc/sys/kernel/random/boot_id"),
         "uid": str(os.geteuid()),
-        "cgroup": _read("/proc/self/cgroup"),
+        "cgroup": own,
+        "alone": str(places.alone(own, os.getpid())),
         "mount": str(_inode("/proc/self/ns/mnt")),
         "user": str(_inode("/proc/self/ns/user")),
         "max_user_namespaces": _read("/proc/sys/user/max_user_namespaces"),
@@ -144,7 +144,7 @@ def _identity() -> dict[str, str]:
 def _look(key: dict[str, str]) -> Features:
     uid = os.geteuid()
     apparmor = _apparmor_restricts(key)
-    version, controllers = find_cgroups(key["cgroup"])
+    version, controllers = places.find(key["cgroup"], os.getpid())
     mount_api = _answers(NR["mount_setattr"], _NO_FD, 0, 0, 0, 0)
     return Features(
         {
@@ -227,68 +227,6 @@ def root_links(root: str = "/") -> dict[str, str]:
             if error.errno == errno.EINVAL:  # it is there and no link
                 found[name] = ""
     return found
-
-
-def find_cgroups(own: str, root: str = _CGROUP_ROOT) -> tuple[int, dict[str, str]]:
-    """From the text of /proc/self/cgroup: the version in use, and each controller's directory that we may write.
-
-    A host may be hybrid: v1 hierarchies with the controllers, and a v2 tree without. Then it counts as 1.
-    """
-    v1: dict[str, str] = {}
-    v2: dict[str, str] = {}
-    for line in own.splitlines():
-        _, names, path = line.split(":", 2)
-        if names:
-            v1.update(_v1_hierarchy(root, names, path))
-        else:
-            v2 = _v2_group(root, path)
-    return (1, v1) if v1 else (2, v2) if v2 else (0, {})
-
-
-def _v1_hierarchy(root: str, names: str, path: str) -> dict[str, str]:
-    wanted = [name for name in names.split(",") if name in _V1_CONTROLLERS]
-    for place in (names, *wanted):  # "cpu,cpuacct" is mounted as a whole, with links from each name
-        directory = (f"{root}/{place}{path}").rstrip("/")
-        if wanted and os.access(directory, os.W_OK):
-            return dict.fromkeys(wanted, directory)
-    return {}
-
-
-def _v2_group(root: str, path: str) -> dict[str, str]:
-    """Below our own group, else beside it, else at the root: the first place that offers most."""
-    own = (root + path).rstrip("/")
-    places = dict.fromkeys((own, own.rpartition("/")[0], root)) if own != root else {root: None}
-    best: dict[str, str] = {}
-    for directory in places:
-        names = _v2_controllers(directory)
-        if len(names) > len(best):
-            best = dict.fromkeys(names, directory)
-    return best
-
-
-def _v2_controllers(directory: str) -> list[str]:
-    """What a new group in `directory` may have. cgroup-v2.rst: moving ourselves into it writes the cgroup.procs of the
-    common ancestor, and a group with processes, unless it is the root, can enable nothing ("no internal processes").
-    """
-    if not (os.access(directory, os.W_OK) and os.access(f"{directory}/cgroup.procs", os.W_OK)):
-        return []
-    is_root = not os.path.exists(f"{directory}/cgroup.type")
-    empty = is_root or not _read(f"{directory}/cgroup.procs")
-    enabling = empty and os.access(f"{directory}/cgroup.subtree_control", os.W_OK)
-    return _read(f"{directory}/cgroup.{'controllers' if enabling else 'subtree_control'}").split()
-
-
-def _read(path: str) -> str:
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return ""
-    try:
-        return os.read(fd, _READ_LIMIT).decode("utf-8", "surrogateescape")
-    except OSError:
-        return ""
-    finally:
-        os.close(fd)
 
 
 def _inode(path: str) -> int:

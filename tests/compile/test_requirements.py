@@ -124,7 +124,10 @@ def test_what_only_the_process_counts_is_not_passed_off_as_enforced(constraint: 
     assert gap["place"].startswith("p0.yaml:")
 
 
-def test_cpu_time_is_accounted_by_either_controller() -> None:
+def test_cpu_time_is_accounted_by_cpuacct_or_by_any_group_of_v2() -> None:
     body = "limits: {max_cpu_time: 1s}"
-    for controllers in ({"cpuacct": "/c"}, {"cpu": "/c"}):
-        assert compiled(policy(body), features=DEBIAN_ROOT.replaced(controllers=controllers)).data["unenforced"] == []
+    for version, controller in ((1, "cpuacct"), (2, "cpu"), (2, "memory")):
+        host = DEBIAN_ROOT.replaced(cgroup=version, controllers={controller: "/c"})
+        assert compiled(policy(body), features=host).data["unenforced"] == []
+    with pytest.raises(RefusedError, match="max_cpu_time"):
+        compiled(policy(body), features=DEBIAN_ROOT.replaced(cgroup=1, controllers={"cpu": "/c"}))

@@ -11,7 +11,7 @@ import pytest
 from launcher.kernel import features, landlock, libc
 from launcher.kernel import filter as seccomp_filter
 from launcher.kernel.abi import CLONE_NEWUSER, NR, PR_SET_NO_NEW_PRIVS
-from launcher.kernel.features import Features, fast, find_cgroups, root_links
+from launcher.kernel.features import Features, fast, root_links
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -120,72 +120,6 @@ def test_sysctls_that_forbid_user_namespaces(sysctls: dict[str, str], uid: int, 
     }
     key.update(sysctls)
     assert features._user_namespaces(uid, key, apparmor=features._apparmor_restricts(key)) is expected
-
-
-def tree(root: Path, *directories: str) -> str:
-    for directory in directories:
-        (root / directory).mkdir(parents=True)
-    return str(root)
-
-
-def test_cgroup_v1_hierarchies_with_joined_controllers_and_own_groups(tmp_path: Path) -> None:
-    root = tree(tmp_path, "memory/me", "pids", "cpu,cpuacct/user")
-    own = "5:memory:/me\n4:cpu,cpuacct:/user\n3:pids:/not/mounted/here\n2:perf_event:/\n1:name=systemd:/x\n0::/\n"
-    assert find_cgroups(own, root) == (
-        1,
-        {
-            "memory": f"{root}/memory/me",
-            "cpu": f"{root}/cpu,cpuacct/user",
-            "cpuacct": f"{root}/cpu,cpuacct/user",
-        },
-    )
-
-
-def group(root: Path, path: str, *, procs: str = "", enabled: str = "", available: str = "cpu memory pids") -> None:
-    place = root / path
-    place.mkdir(parents=True, exist_ok=True)
-    files = {"procs": procs, "controllers": available, "subtree_control": enabled}
-    if path:
-        files["type"] = "domain"
-    for name, text in files.items():
-        (place / f"cgroup.{name}").write_text(text and text + "\n")
-
-
-def test_cgroup_v2_an_empty_group_of_ours_can_enable(tmp_path: Path) -> None:
-    group(tmp_path, "user/own")
-    place = f"{tmp_path}/user/own"
-    assert find_cgroups("0::/user/own\n", str(tmp_path)) == (2, dict.fromkeys(("cpu", "memory", "pids"), place))
-
-
-def test_cgroup_v2_a_scope_that_holds_us_gives_its_parent(tmp_path: Path) -> None:
-    group(tmp_path, "user", enabled="memory pids")
-    group(tmp_path, "user/run.scope", procs="4711")
-    version, found = find_cgroups("0::/user/run.scope\n", str(tmp_path))
-    # the parent has no processes of its own, so it could enable cpu too
-    assert (version, found) == (2, dict.fromkeys(("cpu", "memory", "pids"), f"{tmp_path}/user"))
-    group(tmp_path, "user", procs="1", enabled="memory pids")
-    assert find_cgroups("0::/user/run.scope\n", str(tmp_path))[1] == dict.fromkeys(
-        ("memory", "pids"), f"{tmp_path}/user"
-    )
-
-
-def test_cgroup_v2_the_root_may_have_processes(tmp_path: Path) -> None:
-    group(tmp_path, "", procs="1", available="memory pids")
-    group(tmp_path, "init.scope", procs="1", available="")
-    assert find_cgroups("0::/init.scope\n", str(tmp_path))[1] == dict.fromkeys(("memory", "pids"), str(tmp_path))
-
-
-def test_hybrid_counts_as_v1_and_nothing_is_zero(tmp_path: Path) -> None:
-    group(tmp_path, "", available="hugetlb")
-    (tmp_path / "memory").mkdir()
-    assert find_cgroups("1:memory:/\n0::/\n", str(tmp_path)) == (1, {"memory": f"{tmp_path}/memory"})
-    assert find_cgroups("0::/nowhere\n", f"{tmp_path}/absent") == (0, {})
-    assert find_cgroups("", str(tmp_path)) == (0, {})
-
-
-def test_a_group_without_controllers_is_of_no_use(tmp_path: Path) -> None:
-    group(tmp_path, "", available="")
-    assert find_cgroups("0::/\n", str(tmp_path)) == (0, {})
 
 
 def test_merged_and_unmerged_usr(tmp_path: Path) -> None:

@@ -224,7 +224,7 @@ def _make_cgroup(job: str, limits: dict[str, int | None], profile: dict[str, Any
         made = cgroups.create(job, wanted)
     except OSError as error:
         raise EnforcementError("limit", error.filename or "the cgroup", error.errno or 0) from error
-    if made is None and any(wanted.get(name) is not None for name in ("max_memory", "cpus")):
+    if made is None and any(wanted.get(name) is not None for name in ("max_memory", "cpus", "max_cpu_time")):
         raise EnforcementError(
             "make",
             "a control group",

@@ -1,7 +1,12 @@
 """One control group a job, on whatever the host has: v2 where controllers can be enabled, else the v1 hierarchies.
 
 The group is made and limited before the job's image starts, and the parked pid 1 is attached from outside; so no
-fork happens between check and attach. Killing is by pid namespace, so nothing here walks a process list.
+fork happens between check and attach. Killing is by pid namespace, so nothing here walks a process list. Where a group
+may be made is decided by `launcher.kernel.places`; here it is done.
+
+v2 has two levels, BASE/mlsandbox-JOB/job. The outer one enables the controllers for the inner, and the kernel refuses
+to disable in BASE what a child of it passes on (cgroup_subtree_control_write: EBUSY). Without it systemd, which
+disables in its groups what none of its units needs, would lift the limits of a job that runs.
 """
 
 from __future__ import annotations
@@ -10,14 +15,23 @@ import errno
 import fcntl
 import os
 
+from launcher.errors import EnforcementError
+from launcher.kernel import places
+from launcher.kernel.places import PREFIX, ROOT
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
-ROOT = "/sys/fs/cgroup"
-PREFIX = "mlsandbox-"
+    from launcher.kernel.places import Place
+
 _PERIOD_US = 100_000
 _V1_CONTROLLERS = ("cpu", "cpuacct", "memory", "pids")
+# A limit of processes is held by RLIMIT_NPROC in the job's own user namespace too, so it needs no group.
+_BACKED = {"pids"}
+# The controller of v1 that counts time. cpu.stat is in every v2 group, with no controller (cgroup-v2.rst, "cpu.stat").
+_ACCOUNTING = "cpuacct"
+_LEAF = "job"
 _NO_SUBDIRECTORIES = 2
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -36,49 +50,66 @@ LIMITS = tuple(_V2_FILES)
 
 
 def controllers_needed(limits: dict[str, int | None]) -> set[str]:
-    """The controllers that `limits` of a profile need: of `memory`, `pids`, `cpu` (and `cpuacct` for CPU time)."""
+    """The controllers that `limits` of a profile need: of `memory`, `pids`, `cpu`, `cpuacct` (which counts time)."""
     needed = {controller for name, rows in _V2_FILES.items() if limits.get(name) is not None for controller, _ in rows}
     if limits.get("max_cpu_time") is not None:
-        needed.add("cpu")
+        needed.add(_ACCOUNTING)
     return needed
 
 
 class Cgroup:
-    """The groups of one job. `paths` maps a controller to its directory; v2 has one directory for all.
+    """The groups of one job. `paths` maps a controller to the directory with its files; v2 has one directory for all.
 
-    `held` are descriptors whose locks say that the launcher lives: a group is empty before its job is in it, and
-    another launch that removes leftovers must not take it for one.
+    `made` are all directories, in the order in which they were made. `held` are descriptors whose locks say that the
+    launcher lives: a group is empty before its job is in it, and another launch that removes leftovers must not take
+    it for one. `left` is the v2 group that the launcher left for a child of it.
     """
 
-    __slots__ = ("held", "paths", "version")
+    __slots__ = ("held", "left", "made", "paths", "version")
 
-    def __init__(self, version: int, paths: dict[str, str], held: list[int] | None = None) -> None:
+    def __init__(self, version: int) -> None:
         self.version = version
-        self.paths = paths
-        self.held = held or []
+        self.paths: dict[str, str] = {}
+        self.made: list[str] = []
+        self.held: list[int] = []
+        self.left: _Left | None = None
 
     def directories(self) -> list[str]:
-        return sorted(set(self.paths.values()))
+        """What was made, outer ones first."""
+        return list(self.made)
+
+    def make(self, directory: str) -> None:
+        """Makes and locks one more directory. Raises OSError."""
+        self.held.append(_make(directory))
+        self.made.append(directory)
 
     def attach(self, pid: int) -> None:
-        """Moves process `pid` (with one thread) into a v2 group. Raises OSError."""
-        if self.version == 2:
-            write(f"{self.paths[next(iter(self.paths))]}/cgroup.procs", str(pid))
+        """Moves process `pid` (with one thread) into a v2 group. Raises EnforcementError."""
+        if self.version != 2:
+            return
+        path = f"{self.made[-1]}/cgroup.procs"
+        try:
+            write(path, str(pid))
+        except OSError as error:
+            raise EnforcementError("move the job into", path, error.errno or 0) from error
 
     def doors(self) -> list[int]:
         """Descriptors by which a process with one thread enters the v1 groups itself, see `enter`. Raises OSError."""
         if self.version == 2:
             return []
-        return [os.open(f"{directory}/tasks", os.O_WRONLY | os.O_CLOEXEC) for directory in self.directories()]
+        return [os.open(f"{directory}/tasks", os.O_WRONLY | os.O_CLOEXEC) for directory in self.made]
 
     def remove(self) -> None:
         """Removes the empty groups; a group that is still busy is left for the next launch or `doctor --clean`."""
-        for directory in self.directories():
+        while self.made:
             try:
-                os.rmdir(directory)
+                os.rmdir(self.made.pop())
             except OSError as error:
                 if error.errno not in {errno.EBUSY, errno.ENOENT}:
                     raise
+        if self.left:
+            self.left.come_back()
+            self.left = None
         while self.held:
             os.close(self.held.pop())
 
@@ -99,8 +130,8 @@ class Cgroup:
     def cpu_time_us(self) -> int | None:
         """User and system time of the whole tree in microseconds, or None."""
         if self.version == 2:
-            return self._count("cpu", {2: "cpu.stat"}, "usage_usec") or None
-        text = self._read("cpuacct", "cpuacct.usage")
+            return self._count(_ACCOUNTING, {2: "cpu.stat"}, "usage_usec") or None
+        text = self._read(_ACCOUNTING, "cpuacct.usage")
         return int(text) // 1000 if text.strip().isdigit() else None
 
     def _count(self, controller: str, names: dict[int, str], key: str) -> int:
@@ -146,7 +177,7 @@ def create(job: str, limits: dict[str, int | None]) -> Cgroup | None:
     needed = controllers_needed(limits)
     if not needed:
         return None
-    made = _create_v2(job, needed) or _create_v1(job, needed | ({"cpuacct"} if "cpu" in needed else set()))
+    made = _create_v2(job, needed) or _create_v1(job, needed)
     if made:
         try:
             _limit(made, limits)
@@ -162,6 +193,8 @@ def _limit(group: Cgroup, limits: dict[str, int | None]) -> None:
         if value is None:
             continue
         for controller, file in rows:
+            if controller not in group.paths:  # one of _BACKED
+                continue
             path = f"{group.paths[controller]}/{file}"
             # without swap accounting there is no such file, and no swap to account
             if "sw" in file and not os.path.exists(path):
@@ -178,32 +211,25 @@ def _value(name: str, file: str, value: int) -> str:
 
 def own_paths() -> dict[str, str]:
     """From /proc/self/cgroup: controller (or "" for v2) to the path of this process in that hierarchy."""
-    found = {}
-    with open("/proc/self/cgroup", encoding="utf-8", errors="surrogateescape") as file:
-        for line in file:
-            _number, controllers, path = line.rstrip("\n").split(":", 2)
-            for controller in controllers.split(","):
-                found[controller] = path
-    return found
+    rows = places.hierarchies(places.read("/proc/self/cgroup"))
+    return {controller: path for names, path in rows.items() for controller in names.split(",")}
 
 
 def _create_v1(job: str, needed: set[str]) -> Cgroup | None:
     own = own_paths()
-    made: dict[str, str] = {}
-    held: list[int] = []
+    group = Cgroup(1)
     for controller in sorted(needed):
-        if controller not in own:
-            Cgroup(1, made, held).remove()
-            return None
-        base = f"{ROOT}/{controller}{own[controller].rstrip('/')}"
-        directory = f"{base}/{PREFIX}{job}"
         try:
-            held.append(_make(directory))
+            if controller not in own:
+                raise FileNotFoundError(controller)
+            directory = f"{ROOT}/{controller}{own[controller].rstrip('/')}/{PREFIX}{job}"
+            group.make(directory)
+            group.paths[controller] = directory
         except (PermissionError, FileNotFoundError):
-            Cgroup(1, made, held).remove()
-            return None
-        made[controller] = directory
-    return Cgroup(1, made, held)
+            if controller not in _BACKED:
+                group.remove()
+                return None
+    return group if group.made else None
 
 
 def _make(directory: str) -> int:
@@ -225,41 +251,73 @@ def _make(directory: str) -> int:
 
 
 def _create_v2(job: str, needed: set[str]) -> Cgroup | None:
-    for base in _v2_bases(own_paths()):
-        if not needed <= _words(f"{base}/cgroup.controllers"):
+    required = needed - _BACKED - {_ACCOUNTING}
+    for place in places.v2_places(own_paths().get(""), os.getpid()):
+        if not required <= place.controllers:
             continue
+        group = Cgroup(2)
         try:
-            if not needed <= _words(f"{base}/cgroup.subtree_control"):
-                write(f"{base}/cgroup.subtree_control", " ".join(f"+{name}" for name in sorted(needed)))
-            directory = f"{base}/{PREFIX}{job}"
-            held = _make(directory)
-        except OSError:
+            _make_v2(group, place, job, needed & place.controllers)
+        except OSError:  # another process came in, or another manager of this tree was in the way
+            group.remove()
             continue
-        return Cgroup(2, dict.fromkeys(needed, directory), [held])
+        return group
     return None
 
 
-def _v2_bases(paths: dict[str, str]) -> Iterable[str]:
-    """Where a group of ours may go: below our own group (a delegated one), else beside it, else the root's children.
+def _make_v2(group: Cgroup, place: Place, job: str, names: set[str]) -> None:
+    if place.leave:
+        group.left = _Left(place.directory)
+    _enable(place.directory, names)
+    outer = f"{place.directory}/{PREFIX}{job}"
+    group.make(outer)
+    _enable(outer, names)
+    group.make(f"{outer}/{_LEAF}")
+    group.paths = dict.fromkeys({*names, _ACCOUNTING}, f"{outer}/{_LEAF}")
 
-    A group with processes can give its children no controllers (cgroup-v2.rst, "no internal processes"), so below
-    our own works only where we are alone in a delegated subtree or at the root.
-    """
-    own = paths.get("", "").rstrip("/")
-    for root in (ROOT, f"{ROOT}/unified"):
-        if os.path.exists(f"{root}/cgroup.controllers"):
-            yield f"{root}{own}"
-            if own:
-                yield f"{root}{own.rpartition('/')[0]}"
-                yield root
+
+def _enable(directory: str, names: set[str]) -> None:
+    """Gives the children of a group these controllers; what they have stays."""
+    missing = names - _words(f"{directory}/cgroup.subtree_control")
+    if missing:
+        write(f"{directory}/cgroup.subtree_control", " ".join(f"+{name}" for name in sorted(missing)))
+
+
+class _Left:
+    """The launcher in a child of its own group, so that the group can have children with controllers."""
+
+    __slots__ = ("_before", "_fd", "_group", "_leaf")
+
+    def __init__(self, group: str) -> None:
+        """Raises OSError; the launcher is where it was then."""
+        self._group = group
+        self._before = _words(f"{group}/cgroup.subtree_control")
+        self._leaf = f"{group}/{PREFIX}launcher-{os.getpid()}"
+        self._fd = _make(self._leaf)
+        try:
+            write(f"{self._leaf}/cgroup.procs", str(os.getpid()))
+        except OSError:
+            os.rmdir(self._leaf)
+            os.close(self._fd)
+            raise
+
+    def come_back(self) -> None:
+        """As it was before: others of this group may fork or launch next. What cannot be undone (another launch goes on
+        beside ours) goes with the next launch's tidying up, or with the scope.
+        """
+        try:
+            added = _words(f"{self._group}/cgroup.subtree_control") - self._before
+            if added:
+                write(f"{self._group}/cgroup.subtree_control", " ".join(f"-{name}" for name in sorted(added)))
+            write(f"{self._group}/cgroup.procs", str(os.getpid()))
+            os.rmdir(self._leaf)
+        except OSError:
+            pass
+        os.close(self._fd)
 
 
 def _words(path: str) -> set[str]:
-    try:
-        with open(path, encoding="utf-8") as file:
-            return set(file.read().split())
-    except OSError:
-        return set()
+    return set(places.read(path).split())
 
 
 def remove_leftovers() -> list[str]:
@@ -270,8 +328,7 @@ def remove_leftovers() -> list[str]:
 def _bases() -> set[str]:
     own = own_paths()
     bases = {f"{ROOT}/{name}{own[name].rstrip('/')}" for name in _V1_CONTROLLERS if name in own}
-    bases.update(_v2_bases(own))
-    return bases
+    return bases.union(places.v2_candidates(own.get("")))
 
 
 def _groups(base: str) -> list[str]:
@@ -295,6 +352,8 @@ def _removed(directory: str) -> bool:
         # What we locked may have been removed, and the name be that of a new group; what is locked stays what it is.
         if not os.path.samestat(os.fstat(fd), os.stat(directory)):
             return False
+        if os.path.isdir(f"{directory}/{_LEAF}"):
+            os.rmdir(f"{directory}/{_LEAF}")
         os.rmdir(directory)  # EBUSY where a process is in it
     except OSError:
         return False
