@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from launcher.canonical import canonical_json
 from launcher.cli.output import show, show_json, table
-from launcher.enforce.selftest import attempts as probe
+from launcher.enforce.selftest import score
 from launcher.enforce.selftest.score import groups, not_covered, read
 from launcher.errors import EnforcementError
 from launcher.identity.os_user import by_uid
@@ -68,7 +68,7 @@ def _launch(top: str) -> tuple[Result, str]:
         request = Request(root=top)
         request.workspace = f"{top}/workspace"
         request.allow_degraded = True
-        with open(probe.__file__, encoding="utf-8") as file:
+        with open(f"{os.path.dirname(score.__file__)}/attempts.py", encoding="utf-8") as file:
             code = file.read()
         words = [str(listener.getsockname()[1]), abstract, f"{top}/workspace/secret/key"]
         request.command = ["python3", "-I", "-c", code, *words]

