@@ -13,7 +13,7 @@ from launcher.audit.log import AuditLog
 from launcher.enforce.job import Job
 from launcher.enforce.namespace.backend import Prepared, run
 from launcher.enforce.result import Result
-from launcher.errors import AuditError, SandboxError
+from launcher.errors import AuditError, IdentityError, SandboxError
 from launcher.service.asking import Asked
 from launcher.service.command import command_file, refuse_ungranted
 from launcher.service.environment import job_environment, passing_names
@@ -41,7 +41,11 @@ class Launch:
 
     def __init__(self, request: Request) -> None:
         self.id = os.urandom(_JOB_ID_BYTES).hex()
-        asked = Asked(request)
+        try:
+            asked = Asked(request)
+        except IdentityError as error:
+            _record_stranger(request, error)
+            raise
         self._log = AuditLog(asked.locations, asked.snapshot.config)
         self._ml: MlProgram | None = None
         self._egress: Egress | None = None
@@ -249,6 +253,20 @@ def _commit_event(entry: dict[str, object]) -> dict[str, object]:
     )  # fmt: skip
     made["deciders"] = entry["deciders"]
     return made
+
+
+def _record_stranger(request: Request, error: IdentityError) -> None:
+    """Somebody who could not be authenticated, or may not act for that user, is recorded under the kernel's name."""
+    from launcher.identity import os_user
+    from launcher.policy.paths import Locations
+
+    caller = os_user.by_uid(os.getuid()).name
+    detail: dict[str, object] = {"reason": str(error)[:4000]}
+    refused = event("launch", "policy", DENIED, user=request.user or caller, actor=caller, detail=detail)
+    try:
+        AuditLog(Locations.find(request.root)).append([refused])
+    except AuditError as failure:
+        error.hint = f"{error.hint}\nthis refusal is not in the audit log: {failure.message}".lstrip()
 
 
 def launch(request: Request) -> Result:
