@@ -66,7 +66,7 @@ class Prepared:
         plan.operations += self.job.mounts
         plan.rules += self.job.rules
         plan_directories(plan, [home, profile["workspace"]])
-        if profile["files"]["staged"] or profile["files"]["read"]:
+        if any(profile["files"][kind] for kind in ("staged", "read", "live")):
             self._plan_files(profile, plan)
         view = [row["target"] for row in profile["view"]["mounts"]]
         plan_own_programs(plan, view, [area.directory for area in plan.staged])
@@ -83,10 +83,15 @@ class Prepared:
 
             self.writes = StagedWrites(profile, scope, self.job)
             self.writes.plan(plan)
+        live: list[str] = []
+        if profile["files"]["live"]:
+            from launcher.enforce.namespace.plan.live import plan_live
+
+            live = plan_live(plan, profile["files"]["live"], mapped=self.job.mapped)
         if profile["files"]["read"]:
             from launcher.enforce.namespace.plan.files import Reader
 
-            Reader(plan, profile, scope, mapped=self.job.mapped).plan()
+            Reader(plan, profile, scope, shown=live, mapped=self.job.mapped).plan()
 
     def spec(self, stdio: tuple[int, ...]) -> Spec:
         profile, job = self.profile, self.job
@@ -203,7 +208,7 @@ def run(prepared: Prepared, result: Result, before_start: Callable[[], None], jo
 
 
 def _acquire(prepared: Prepared) -> None:
-    for operation in prepared.plan.operations:
+    for operation in (*prepared.plan.operations, *prepared.plan.over):
         try:
             operation.acquire(prepared.job.identity)
         except OSError as error:

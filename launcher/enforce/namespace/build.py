@@ -69,6 +69,7 @@ def build(spec: Spec, control: Channel) -> None:
     _perform(spec.operations, view)
     if spec.staged:
         _stage(spec, view, control)
+    _perform(spec.over, view)
     step("protect", "the root of the sandbox", lambda: mount.set_options(root, ("ro", "nosuid", "nodev", "noexec")))
     step("change to", "the root of the sandbox", lambda: _pivot(root))
     step("lock the mounts in", "user namespace 2", lambda: _lock(spec.identity))
@@ -131,7 +132,6 @@ def _stage(spec: Spec, view: View, control: Channel) -> None:
         os._exit(0)
     for area in spec.staged:
         step("mount the staged", area.directory, lambda area=area: _overlay(view, scratch, area))  # type: ignore[misc]
-    _perform(spec.over, view)
     # The overlays hold their layers; the job must not reach scratch by a name.
     step("hide", _SCRATCH, lambda: libc.umount2(f"/proc/self/fd/{view.root}{_SCRATCH}", MNT_DETACH))
     os.rmdir(_SCRATCH.strip("/"), dir_fd=view.root)

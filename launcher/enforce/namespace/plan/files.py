@@ -48,12 +48,16 @@ class Reader:
 
     __slots__ = ("_denied", "_mapped", "_plan", "_seen", "_view", "_wants", "_workspace")
 
-    def __init__(self, plan: MountPlan, profile: dict[str, Any], scope: Scope, *, mapped: bool) -> None:
+    def __init__(
+        self, plan: MountPlan, profile: dict[str, Any], scope: Scope, *, shown: list[str], mapped: bool
+    ) -> None:
         self._plan = plan
         self._mapped = mapped
         self._workspace = profile["workspace"]
         # what a staged area shows is in its own lower
-        self._view = [row["target"] for row in profile["view"]["mounts"]] + [area.directory for area in plan.staged]
+        self._view = (
+            [row["target"] for row in profile["view"]["mounts"]] + [area.directory for area in plan.staged] + shown
+        )
         self._denied = [PathPattern(rule["pattern"], scope) for rule in profile["files"]["denied"]]
         self._wants = [Want(PathPattern(r["pattern"], scope), set(r["operations"])) for r in profile["files"]["read"]]
         self._seen = 0
