@@ -158,7 +158,7 @@ def _overlay(view: View, scratch: int, area: object) -> None:
         "index": "off",
         "metacopy": "off",
     }
-    tree = mount.filesystem("overlay", settings, ("nosuid", "nodev", "noexec"))
+    tree = mount.filesystem("overlay", settings, area.options)
     parent, name = place(view, area.directory, directory=True)
     mount.attach(tree, parent, name)
     os.close(parent)

@@ -35,15 +35,15 @@ class Rule:
 
 
 class Staged:
-    """One staged area: the host directory, and whether its lower is the live directory or a snapshot."""
+    """One staged area: the host directory, whether its lower is the live directory or a snapshot, mount options."""
 
-    __slots__ = ("directory", "live_lower", "name", "rights")
+    __slots__ = ("directory", "live_lower", "name", "options")
 
-    def __init__(self, name: str, directory: str, *, live_lower: bool, rights: int) -> None:
+    def __init__(self, name: str, directory: str, *, live_lower: bool, options: Sequence[str]) -> None:
         self.name = name
         self.directory = directory
         self.live_lower = live_lower
-        self.rights = rights
+        self.options = tuple(options)
 
 
 class Spec:

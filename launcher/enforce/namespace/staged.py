@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from launcher.enforce.result import Result
     from launcher.enforce.staging.areas import Area
 
+_STAGED = ("nosuid", "nodev")
 _BIND = ("ro", "nosuid", "nodev", "noexec")
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
 _DEFAULT_DISK = 1 << 30
@@ -85,8 +86,11 @@ class StagedWrites:
             if area.live_lower and _owner(area.directory) != self._identity.uid:
                 area.live_lower = False
                 area.binds = ()
-            plan.staged.append(Staged(area.name, area.directory, live_lower=area.live_lower, rights=landlock.SCRATCH))
-            plan.rules.append(Rule(area.directory, landlock.SCRATCH))
+            # `cmd: "*"` is every program in view, what the job built among them
+            every = self.profile["commands"]["mode"] == "all"
+            options = _STAGED if every else (*_STAGED, "noexec")
+            plan.staged.append(Staged(area.name, area.directory, live_lower=area.live_lower, options=options))
+            plan.rules.append(Rule(area.directory, landlock.SCRATCH | (landlock.EXECUTE if every else 0)))
             plan.over += [Bind(path, path, _BIND) for path in area.binds]
 
     # -- before the job -----------------------------------------------------------------------------------------------

@@ -107,6 +107,19 @@ def test_programs_of_the_jobs_own_tree(host: Host) -> None:
     assert host.launch("sh", "-c", "tool/own && echo ran").out == "ran\n"
 
 
+def test_every_program_in_view_is_also_what_the_job_built(host: Host) -> None:
+    """`cmd: "*"` for builds and tests: own scripts, programs of the checkout, and what was compiled meanwhile."""
+    host.write(".venv/bin/tool", "#!/bin/sh\necho tool\n", 0o755)
+    host.write("build/.keep", "")
+    everything = [{"patterns": ["**"], "operations": ["read"]}, {"patterns": ["build/**"], "operations": ["write"]}]
+    host.policy({"sh": True, "cmd": ["*"], "file": everything})
+    ran = host.launch("sh", "-c", ".venv/bin/tool; cp /usr/bin/true build/x && build/x && echo built")
+    assert ran.out == "tool\nbuilt\n", ran
+    host.policy({"sh": True, "cmd": ["cp"], "file": everything})
+    ran = host.launch("sh", "-c", ".venv/bin/tool; cp /usr/bin/true build/x && build/x && echo built; echo end")
+    assert ran.out == "end\n", ran
+
+
 def test_uses_brings_helpers_along(host: Host) -> None:
     host.policy({"sh": True, "cmd": [{"patterns": ["cat"], "uses": ["id"]}]})
     ran = host.launch("sh", "-c", "id -u >/dev/null && echo helper; ls; echo end")

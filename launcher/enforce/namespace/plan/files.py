@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from launcher.enforce.namespace.operations import Operation
     from launcher.enforce.namespace.plan.mountplan import MountPlan
 
-_OPTIONS = ("ro", "nosuid", "nodev", "noexec")
+_OPTIONS = ("ro", "nosuid", "nodev")
 _MOST_NAMES = 200_000
 _NEVER_BELOW_ROOT = {"proc", "sys", "dev", "run", "boot", "lost+found"}
 _READ = "file.read"
@@ -46,13 +46,17 @@ class Want:
 class Reader:
     """Plans the read grants of one profile. `view` are the targets of the base view, already mounted."""
 
-    __slots__ = ("_denied", "_mapped", "_plan", "_seen", "_view", "_wants", "_workspace")
+    __slots__ = ("_denied", "_mapped", "_options", "_plan", "_read", "_seen", "_view", "_wants", "_workspace")
 
     def __init__(
         self, plan: MountPlan, profile: dict[str, Any], scope: Scope, *, shown: list[str], mapped: bool
     ) -> None:
         self._plan = plan
         self._mapped = mapped
+        # `cmd: "*"` is every program in view, those of the job's own trees among them
+        every = profile["commands"]["mode"] == "all"
+        self._options = _OPTIONS if every else (*_OPTIONS, "noexec")
+        self._read = landlock.READ_FILE | (landlock.EXECUTE if every else 0)
         self._workspace = profile["workspace"]
         # what a staged area shows is in its own lower
         self._view = (
@@ -103,12 +107,12 @@ class Reader:
             if want.whole and want.pattern.prefix == top:
                 operations |= want.operations
         found = _look(top)
-        bind = Bind(top, top, _OPTIONS, (found.st_dev, found.st_ino, stat.S_IFDIR))
-        self._plan.operations.append(Tree(top, top, _OPTIONS) if self._mapped else bind)
-        self._plan.rules.append(Rule(top, _rights(operations)))
+        bind = Bind(top, top, self._options, (found.st_dev, found.st_ino, stat.S_IFDIR))
+        self._plan.operations.append(Tree(top, top, self._options) if self._mapped else bind)
+        self._plan.rules.append(Rule(top, self._rights(operations)))
         if _READ not in operations:
             rows = [path for path, _row, read in self._walk(top, wants) if read]
-            self._plan.rules += [Rule(path, landlock.READ_FILE) for path in rows]
+            self._plan.rules += [Rule(path, self._read) for path in rows]
 
     def _mount_names(self, top: str, wants: list[Want]) -> None:
         rows: list[tuple[str, int, int, int]] = []
@@ -127,12 +131,15 @@ class Reader:
         self._plan.operations.append(Directory(top))
         if rows:
             identity = (found.st_dev, found.st_ino, stat.S_IFDIR)
-            self._plan.operations.append(BindMany(top, top, _OPTIONS, identity, rows, mapped=self._mapped))
+            self._plan.operations.append(BindMany(top, top, self._options, identity, rows, mapped=self._mapped))
         self._plan.operations += links
         if not hidden and readable:
-            self._plan.rules.append(Rule(top, landlock.READ))
+            self._plan.rules.append(Rule(top, landlock.READ_DIR | self._read))
         else:
-            self._plan.rules += [Rule(path, landlock.READ_FILE) for path in readable]
+            self._plan.rules += [Rule(path, self._read) for path in readable]
+
+    def _rights(self, operations: set[str]) -> int:
+        return landlock.READ_DIR | (self._read if _READ in operations else 0)
 
     def _walk(self, top: str, wants: list[Want]) -> Iterator[tuple[str, tuple[str, int, int, int] | None, bool]]:
         """Every granted, not denied name below `top`: (path, row of BindMany or None for a link, readable)."""
@@ -193,11 +200,6 @@ def _entries(directory: str, warn: Callable[[str], None]) -> list[os.DirEntry[st
         return []
     except FileNotFoundError:
         return []
-
-
-def _rights(operations: set[str]) -> int:
-    rights = landlock.READ_DIR
-    return rights | landlock.READ_FILE if _READ in operations else rights
 
 
 def _is_whole_directory(pattern: PathPattern) -> bool:
