@@ -147,7 +147,8 @@ def test_race(host: Host, way: str) -> None:
     if way == "untraced":
         assert f"ran 0 refused {FLIPS}" in ran.err, ran
         return
-    assert ran.out.count("good") > 0, ran
     host.policy({"cmd": [f"{flipper}:*", f"{program}:*"]})
-    weak = host.launch(flipper, way, str(FLIPS), program, timeout=110)
-    assert "evil" in weak.out, f"the race itself does not work, so nothing was shown: {weak.err}"
+    for _ in range(20):  # the race is one of chance; that it can be won at all must be seen
+        if "evil" in host.launch(flipper, way, str(FLIPS), program, timeout=110).out:
+            return
+    pytest.fail("the race itself does not work, so nothing was shown")

@@ -87,6 +87,7 @@ def test_the_view_holds_only_what_is_granted(host: Host) -> None:
         "proc",
         "root",
         "sbin",
+        "srv",
         "tmp",
         "usr",
         "var",
