@@ -78,7 +78,7 @@ WantedBy=graphical.target
 UNIT
 echo '/dev/nvme0n1 / ext4 defaults 0 0' > "$root/etc/fstab"
 echo mlsandbox-vm > "$root/etc/hostname"
-printf 'virtio_pci\nvirtio_console\nvirtio_blk\nsquashfs\n' > "$root/etc/modules-load.d/vm.conf"
+printf 'virtio_pci\nvirtio_console\nvirtio_blk\n' > "$root/etc/modules-load.d/vm.conf"
 chroot "$root" systemctl -q enable vm-agent.service
 chroot "$root" systemctl -q mask apt-daily.timer apt-daily-upgrade.timer e2scrub_all.timer e2scrub_reap.service \
   dpkg-db-backup.timer fstrim.timer getty@tty1.service modprobe@dm_mod.service modprobe@loop.service \
