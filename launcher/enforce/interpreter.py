@@ -10,7 +10,8 @@ import os
 import sys
 
 import launcher
-from launcher.enforce.namespace.operations import Bind, File, Tree
+from launcher.enforce.namespace.binds import Bind, Tree
+from launcher.enforce.namespace.operations import File
 from launcher.enforce.namespace.spec import Rule
 from launcher.kernel import landlock
 

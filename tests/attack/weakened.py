@@ -90,7 +90,7 @@ def without_network_namespace() -> None:
 
 def without_pid_namespace() -> None:
     """With the host's own /proc, since only the owner of a pid namespace may mount one."""
-    from launcher.enforce.namespace.operations import Bind
+    from launcher.enforce.namespace.binds import Bind
 
     view = _module("enforce.namespace.plan.view")
     before = view.Filesystem

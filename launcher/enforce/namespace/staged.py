@@ -11,8 +11,8 @@ import errno
 import os
 import time
 
+from launcher.enforce.namespace.binds import Bind
 from launcher.enforce.namespace.fork import Effective
-from launcher.enforce.namespace.operations import Bind
 from launcher.enforce.namespace.spec import Rule, Staged
 from launcher.enforce.namespace.trees import clone_mapped
 from launcher.enforce.staging.areas import host_permissions, plan_areas

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from tests.sandboxed import Host
 pytestmark = pytest.mark.kernel
 
 
-def live(host: Host, *operations: str, **more: object) -> None:
+def live(host: Host, *operations: str, **more: Any) -> None:
     rule = {"patterns": ["live/**"], "operations": list(operations), "live": True}
     host.write("live/old", "old\n")
     host.policy(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import stat
 
-from launcher.enforce.namespace.operations import Bind, File, Operation, Symlink
+from launcher.enforce.namespace.binds import Bind
+from launcher.enforce.namespace.operations import File, Operation, Symlink
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ import os
 import stat
 
 from launcher.capability.paths import PathPattern
-from launcher.enforce.namespace.operations import Bind, BindMany, Directory, Symlink, Tree
+from launcher.enforce.namespace.binds import Bind, BindMany, Tree
+from launcher.enforce.namespace.operations import Directory, Symlink
 from launcher.enforce.namespace.spec import Rule
 from launcher.errors import RefusedError
 from launcher.kernel import landlock

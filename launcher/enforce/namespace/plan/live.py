@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import stat
 
-from launcher.enforce.namespace.operations import Bind, Tree
+from launcher.enforce.namespace.binds import Bind, Tree
 from launcher.enforce.namespace.spec import Rule
 from launcher.errors import RefusedError
 from launcher.kernel import landlock

@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 import stat
 
-from launcher.enforce.namespace.operations import Bind, Filesystem, Symlink
+from launcher.enforce.namespace.binds import Bind
+from launcher.enforce.namespace.operations import Filesystem, Symlink
 from launcher.enforce.namespace.spec import Rule
 from launcher.kernel import landlock
 

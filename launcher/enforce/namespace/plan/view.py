@@ -4,16 +4,8 @@ from __future__ import annotations
 
 import os
 
-from launcher.enforce.namespace.operations import (
-    Bind,
-    Device,
-    Directory,
-    Filesystem,
-    Mask,
-    Operation,
-    ReadOnly,
-    Symlink,
-)
+from launcher.enforce.namespace.binds import Bind, Device
+from launcher.enforce.namespace.operations import Directory, Filesystem, Mask, Operation, ReadOnly, Symlink
 from launcher.enforce.namespace.spec import Rule
 from launcher.errors import EnforcementError
 from launcher.kernel import landlock
