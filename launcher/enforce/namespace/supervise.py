@@ -194,6 +194,11 @@ class Supervisor:
             self._result.usage.user_us, self._result.usage.system_us = user, system
             self._result.usage.peak_memory = rss
             self._ended = True
+        elif not kind and self._cgroup and self._cgroup.out_of_memory():
+            # memory that no process holds (a full tmpfs) makes the kernel choose among all, pid 1 included
+            self._result.ended(_signal.SIGKILL)
+            self._result.limited("max_memory")
+            self._ended = True
         else:
             self._failed(kind, values)
 
