@@ -176,6 +176,8 @@ def test_the_limits_of_a_running_job_cannot_be_lifted_from_above(limited: Host) 
     with pytest.raises(OSError, match="busy"):
         os.write(above, b"-memory")
     os.close(above)
+    # a sibling may have made it busy for root; this is what makes it busy for good
+    assert set(places.read(f"{job}/cgroup.subtree_control").split()) >= {"memory", "pids"}
     subprocess.run(["systemctl", *([] if ROOT else ["--user"]), "daemon-reload"], check=True, env=limited.drop()["env"])
     assert places.read(f"{job}/job/memory.max") == f"{100 << 20}\n"
     assert places.read(f"{job}/job/pids.max") == "21\n"
@@ -203,8 +205,8 @@ def test_a_session_counts_processes_without_a_group(session: Host) -> None:
     assert ran.out.strip() == "19", ran
 
 
-def test_with_company_in_the_scope_nothing_is_moved_and_memory_is_refused_or_held(session: Host) -> None:
-    """A shell in a delegated scope launches: it stays where it is."""
+def test_with_company_in_the_scope_nobody_is_moved_and_memory_is_held_beside_it(session: Host) -> None:
+    """A shell in a delegated scope launches: it stays where it is, and the job's group goes into the user's app.slice."""
     session.policy(PYTHON, limits={"max_memory": "64MiB"})
     launch = " ".join(session.command("launch", "--", "python3", "-I", "-c", "'x = bytearray(500_000_000)'"))
     script = (
@@ -216,6 +218,5 @@ def test_with_company_in_the_scope_nothing_is_moved_and_memory_is_refused_or_hel
         env=user.drop()["env"],
     )  # fmt: skip
     user.remove()
-    status, still = done.stdout.split()
-    assert (status in {"126", "137"}, still) == (True, "still"), done
+    assert done.stdout.split() == ["137", "still"], done
     assert groups() == []
