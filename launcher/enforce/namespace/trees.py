@@ -8,6 +8,7 @@ here, its owner shown as the job's id (kernel-facts 8, 9), and attached by the c
 from __future__ import annotations
 
 import _signal
+import errno
 import os
 
 from launcher.kernel import libc, mount
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 def clone_mapped(identity: Identity, source: str, options: Sequence[str]) -> int:
     """A detached clone of the directory `source`, what its owner owns in it shown as the job's. Root only.
 
-    Raises OSError (EINVAL where the file system has no id-mapped mounts).
+    Where the file system has no id-mapped mounts, as it is. Raises OSError.
     """
     directory = libc.openat2(libc.HERE, source, os.O_PATH | os.O_DIRECTORY, 0, RESOLVE_NO_SYMLINKS)
     try:
@@ -34,6 +35,12 @@ def clone_mapped(identity: Identity, source: str, options: Sequence[str]) -> int
         userns = idmap(uids, gids)
         try:
             return mount.clone_tree(directory, list(options), userns_fd=userns)
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            # No id-mapped mounts on this file system (squashfs, overlayfs, NFS): as it is, the job reads what its own
+            # ids may read, which is less and never more.
+            return mount.clone_tree(directory, list(options))
         finally:
             os.close(userns)
     finally:
