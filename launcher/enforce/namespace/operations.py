@@ -22,23 +22,33 @@ if TYPE_CHECKING:
 
 _BENEATH = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS
 _DIRECTORY_MODE = 0o755
+_NOTHING = ("ro", "nosuid", "nodev", "noexec")
 
 
 class View:
     """What the operations share: the new root and the file systems that are the sandbox's own."""
 
-    __slots__ = ("_null", "own", "root")
+    __slots__ = ("_empty", "_null", "own", "root")
 
     def __init__(self, root: int) -> None:
         self.root = root
         self.own = {os.fstat(root).st_dev}
         self._null = -1
+        self._empty = -1
 
     def null(self) -> int:
         """A descriptor of the sandbox's /dev/null, opened once; it closes with the process's others."""
         if self._null < 0:
             self._null = libc.openat2(self.root, "dev/null", os.O_PATH, 0, _BENEATH)
         return self._null
+
+    def empty(self) -> int:
+        """A detached mount of an empty read-only directory: one file system for all, cloned from the first mount."""
+        if self._empty >= 0:
+            return mount.clone_tree(self._empty, _NOTHING)
+        made = mount.filesystem("tmpfs", {"size": "0", "nr_inodes": "2", "mode": "0555"}, _NOTHING)
+        self._empty = os.dup(made)
+        return made
 
 
 def open_parent(view: View, path: str) -> tuple[int, str]:
@@ -212,7 +222,7 @@ class Filesystem(Operation):
 
 
 class Mask(Operation):
-    """Covers a path of /proc with an empty read-only directory or with /dev/null; nothing where it is absent."""
+    """Covers a path with an empty read-only directory or with /dev/null; nothing where it is absent."""
 
     __slots__ = ("target",)
     verb = "mask"
@@ -236,10 +246,7 @@ class Mask(Operation):
             os.close(parent)
 
     def _cover(self, view: View, *, directory: bool) -> int:
-        if not directory:
-            return mount.clone_tree(view.null(), ("ro", "nosuid", "noexec"))
-        settings = {"size": "0", "nr_inodes": "2", "mode": "0555"}
-        return mount.filesystem("tmpfs", settings, ("ro", "nosuid", "nodev", "noexec"))
+        return view.empty() if directory else mount.clone_tree(view.null(), ("ro", "nosuid", "noexec"))
 
 
 def _mode(parent: int, name: str) -> int:

@@ -11,7 +11,7 @@ import os
 import stat
 
 from launcher.enforce.namespace.binds import Bind
-from launcher.enforce.namespace.operations import Filesystem, Symlink
+from launcher.enforce.namespace.operations import Filesystem, Mask, Symlink
 from launcher.enforce.namespace.spec import Rule
 from launcher.kernel import landlock
 
@@ -139,12 +139,15 @@ def plan_own_programs(plan: MountPlan, view: list[str], staged: list[str]) -> No
 
 
 def _cover(plan: MountPlan, directory: str, granted: dict[str, str]) -> None:
+    inside = [(path, link) for path, link in sorted(granted.items()) if _below(path, directory)]
+    if not inside:
+        plan.operations.append(Mask(directory))
+        return
     plan.operations.append(Filesystem("tmpfs", directory, _COVER, ("nosuid", "nodev", "noexec")))
     plan.sealed.append(directory)
-    for path, link in sorted(granted.items()):
-        if _below(path, directory):
-            operation = Symlink(link, path) if link else Bind(path, path, _RUNNABLE, _identity(path))
-            plan.operations.append(operation)
+    for path, link in inside:
+        operation = Symlink(link, path) if link else Bind(path, path, _RUNNABLE, _identity(path))
+        plan.operations.append(operation)
 
 
 def _below(path: str, directory: str) -> bool:
