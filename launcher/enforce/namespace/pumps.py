@@ -55,7 +55,9 @@ class Output:
     def _write(self) -> None:
         try:
             written = os.write(self.sink, self._buffer[: self._limit])
-        except BrokenPipeError:  # the reader went away: the job goes on, its output is dropped
+        except BlockingIOError:  # the caller's descriptor is non-blocking and filled meanwhile: poll says when
+            return
+        except OSError:  # the reader went away, or its disk is full: the job goes on, its output is dropped
             self._buffer = b""
             self.sink = os.open("/dev/null", os.O_WRONLY | os.O_CLOEXEC)
             return
@@ -119,6 +121,8 @@ class Input:
     def _read(self) -> None:
         try:
             self._buffer = os.read(self.source, _CHUNK)
+        except BlockingIOError:  # another reader of the caller's descriptor was faster: this is not its end
+            return
         except OSError:
             self._buffer = b""
         if not self._buffer:

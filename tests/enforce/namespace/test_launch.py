@@ -159,6 +159,30 @@ def test_standard_streams_pass_through(host: Host) -> None:
     assert ran.raw == data, ran.status
 
 
+def test_a_caller_with_non_blocking_descriptors(host: Host) -> None:
+    """As Node hands them to its children: a full pipe is no error, and an empty one is not the end."""
+    host.policy(SHELL)
+    given, feed = os.pipe()
+    seen, out = os.pipe()
+    for fd in (given, out):
+        os.set_blocking(fd, False)
+    process = host.popen("launch", "--", "cat", stdin=given, stdout=out, stderr=subprocess.DEVNULL)
+    os.close(given)
+    os.close(out)
+    data = os.urandom(300_000)
+    writer = os.fork()
+    if writer == 0:
+        with os.fdopen(feed, "wb") as file:
+            file.write(data)
+        os._exit(0)
+    os.close(feed)
+    time.sleep(1)  # the pipe to us is full by now
+    with os.fdopen(seen, "rb") as file:
+        assert file.read() == data
+    os.waitpid(writer, 0)
+    assert process.wait(timeout=20) == 0
+
+
 def test_output_is_capped_with_a_marker(host: Host) -> None:
     host.policy(PYTHON, limits={"max_output": 100_000})
     ran = host.python("import sys\nfor _ in range(1000): sys.stdout.write('x' * 1000)")
