@@ -14,12 +14,13 @@ from launcher.cli.output import show, show_json
 from launcher.errors import UsageError
 from launcher.identity import os_user
 from launcher.policy import admin, cache
+from launcher.policy.loading import read_configuration
 from launcher.policy.paths import Locations
 from launcher.policy.show import policy_lines, user_lines
+from launcher.policy.trust import Reader
 
 if TYPE_CHECKING:
     from launcher.cli.options import Arguments
-    from launcher.identity.user import User
     from launcher.policy.store import Row
 
 HELP = "Manage policies and grants."
@@ -43,10 +44,21 @@ def _subject(arguments: Arguments) -> tuple[str, str]:
     return given[0]
 
 
-def _record(locations: Locations, name: str, resource: str, detail: dict[str, object], by: User) -> None:
-    log = AuditLog(locations, cache.load(locations).config)
-    log.append([event(name, "service", ALLOWED, user=by.name, resource=resource, detail=detail)])
-    log.close()
+class _Change:
+    """One change of who may do what. The log is opened first: what could not be recorded is not done.
+
+    Raises AuditError. Only the configuration is read for it: a policy that refuses every launch can still be replaced.
+    """
+
+    def __init__(self, arguments: Arguments) -> None:
+        self.locations = Locations.find(arguments.root)
+        self.by = os_user.authenticate()
+        self._log = AuditLog(self.locations, read_configuration(self.locations, Reader(strict=self.locations.system)))
+        self._log.append([])
+
+    def record(self, name: str, resource: str, detail: dict[str, object]) -> None:
+        self._log.append([event(name, "service", ALLOWED, user=self.by.name, resource=resource, detail=detail)])
+        self._log.close()
 
 
 def _done(arguments: Arguments, text: str, data: dict[str, object]) -> int:
@@ -56,9 +68,9 @@ def _done(arguments: Arguments, text: str, data: dict[str, object]) -> int:
 
 def run_create(arguments: Arguments) -> int:
     """Validates and installs a policy."""
-    locations, by = Locations.find(arguments.root), os_user.authenticate()
-    policy = admin.create(locations, arguments.file, handle=arguments.name or "", replace=arguments.replace)
-    _record(locations, "policy.created", policy.handle, {"digest": policy.digest}, by)
+    change = _Change(arguments)
+    policy = admin.create(change.locations, arguments.file, handle=arguments.name or "", replace=arguments.replace)
+    change.record("policy.created", policy.handle, {"digest": policy.digest})
     return _done(arguments, f"policy {policy.handle} is installed", {"policy": policy.handle, "digest": policy.digest})
 
 
@@ -102,19 +114,19 @@ def run_show_policy(arguments: Arguments) -> int:
 
 def run_delete(arguments: Arguments) -> int:
     """Removes a policy; one that somebody holds only with --force."""
-    locations, by = Locations.find(arguments.root), os_user.authenticate()
-    admin.delete(locations, arguments.policy, force=arguments.force)
-    _record(locations, "policy.deleted", arguments.policy, {}, by)
+    change = _Change(arguments)
+    admin.delete(change.locations, arguments.policy, force=arguments.force)
+    change.record("policy.deleted", arguments.policy, {})
     return _done(arguments, f"policy {arguments.policy} is deleted", {"policy": arguments.policy})
 
 
 def run_grant(arguments: Arguments) -> int:
     """Gives a policy to a user, group or role."""
-    locations, by = Locations.find(arguments.root), os_user.authenticate()
     kind, name = _subject(arguments)
-    admin.grant(locations, arguments.policy, kind, name, by=by)
-    _record(locations, "policy.granted", arguments.policy, {"kind": kind, "name": name}, by)
-    held_back = admin.exclusions(locations, arguments.policy, os_user.named(name)) if kind == "user" else []
+    change = _Change(arguments)
+    admin.grant(change.locations, arguments.policy, kind, name, by=change.by)
+    change.record("policy.granted", arguments.policy, {"kind": kind, "name": name})
+    held_back = admin.exclusions(change.locations, arguments.policy, os_user.named(name)) if kind == "user" else []
     if held_back:
         said = ", ".join(held_back)
         show(f"{name} still does not hold it: it is revoked from {said}", sys.stderr)
@@ -123,10 +135,10 @@ def run_grant(arguments: Arguments) -> int:
 
 def run_revoke(arguments: Arguments) -> int:
     """Takes a policy away; this beats every other way of holding it."""
-    locations, by = Locations.find(arguments.root), os_user.authenticate()
     kind, name = _subject(arguments)
-    admin.revoke(locations, arguments.policy, kind, name, by=by)
-    _record(locations, "policy.revoked", arguments.policy, {"kind": kind, "name": name}, by)
+    change = _Change(arguments)
+    admin.revoke(change.locations, arguments.policy, kind, name, by=change.by)
+    change.record("policy.revoked", arguments.policy, {"kind": kind, "name": name})
     return _done(
         arguments, f"{arguments.policy} is revoked from {kind} {name}", {"policy": arguments.policy, kind: name}
     )

@@ -128,7 +128,10 @@ class Reader:
                 following = self._open(part, descriptor, reached, _DIRECTORY)
                 if following < 0:
                     return -1
-                self._judge(above, here, child_trusted=os.fstat(following).st_uid in self.owners)
+                owner = os.fstat(following).st_uid
+                if above.st_mode & stat.S_ISVTX and owner not in self.owners:
+                    raise _untrusted(reached, f"belongs to uid {owner}", f"chown root: {reached}")
+                self._judge(above, here, child_trusted=True)
             finally:
                 os.close(descriptor)
             here, descriptor = reached, following
@@ -174,11 +177,18 @@ def _leads_nowhere(name: str, parent: int | None) -> bool:
 
 
 def _writable(path: str, status: os.stat_result) -> ConfigurationError:
-    return _untrusted(path, f"can be written by others (mode {status.st_mode & 0o7777:04o})", f"chmod go-w {path}")
+    # /tmp is for everybody to write: it is the document that is in the wrong place.
+    sticky = stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX
+    fix = f"move the documents out of {path}" if sticky else f"run: chmod go-w {path}"
+    return _refused(path, f"can be written by others (mode {status.st_mode & 0o7777:04o})", fix)
 
 
-def _untrusted(path: str, why: str, fix: str) -> ConfigurationError:
-    return ConfigurationError(f"{path} {why}: whoever can write it could grant himself anything", hint=f"run: {fix}")
+def _untrusted(path: str, why: str, command: str) -> ConfigurationError:
+    return _refused(path, why, f"run: {command}")
+
+
+def _refused(path: str, why: str, hint: str) -> ConfigurationError:
+    return ConfigurationError(f"{path} {why}: whoever can write it could grant himself anything", hint=hint)
 
 
 def _bytes(descriptor: int, path: str) -> bytes:

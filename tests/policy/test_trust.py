@@ -73,7 +73,18 @@ def test_a_sticky_directory_is_no_way_in(place: Path) -> None:
 
 def test_the_sticky_directory_that_holds_the_document_itself_is_refused(place: Path) -> None:
     place.chmod(0o1777)
-    assert "can be written by others" in refused(place / "p.yaml").message
+    error = refused(place / "p.yaml")
+    assert "can be written by others" in error.message
+    assert error.hint == f"move the documents out of {place}"
+
+
+@root_only
+def test_in_a_sticky_directory_the_tenants_directory_is_named(place: Path) -> None:
+    place.parent.chmod(0o1777)
+    os.chown(place, TENANT, TENANT)
+    error = refused(place / "p.yaml")
+    assert f"{place} belongs to uid {TENANT}" in error.message
+    assert error.hint == f"run: chown root: {place}"
 
 
 @root_only
