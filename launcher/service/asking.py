@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 
+from launcher.errors import ConfigurationError
 from launcher.identity.acting import resolve
 from launcher.identity.registry import default_providers
 from launcher.kernel import features as host
@@ -32,6 +33,7 @@ class Asked:
     def __init__(self, request: Request) -> None:
         self.request = request
         self.locations = Locations.find(request.root)
+        _check_root(self.locations.root)
         snapshot = cache.load(self.locations)
         self.acting: Acting = identify(request, snapshot, self.locations)
         if self.acting.for_somebody_else:
@@ -41,6 +43,12 @@ class Asked:
         owners = {0, os.geteuid(), self.identity.uid, self.acting.user.uid or 0}
         self.workspace = find_workspace(request, frozenset(owners))
         self.features: Features = host.fast(self.locations.cache)
+
+
+def _check_root(root: str) -> None:
+    """A mistyped --root is an error, not an installation without policies that leaves a log behind."""
+    if root and not os.path.isdir(root):
+        raise ConfigurationError(f"there is no directory {root}", hint=f"mlsandbox init --root {root} makes one")
 
 
 def identify(request: Request, snapshot: Snapshot, locations: Locations) -> Acting:

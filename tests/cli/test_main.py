@@ -256,3 +256,11 @@ def test_the_way_to_a_verb_imports_nothing_heavy() -> None:
     done = subprocess.run([sys.executable, "-I", "-S", "-c", script], capture_output=True, text=True, check=True)
     assert set(done.stdout.split()) & FORBIDDEN == set()
     assert "launcher.cli.options" in done.stdout
+
+
+def test_a_mistyped_root_is_an_error_and_leaves_nothing(tmp_path: Path) -> None:
+    missing = tmp_path / "mistyped"
+    done = run(tmp_path, "launch", "--root", str(missing), "--", "true")
+    assert done.returncode == 125
+    assert f"there is no directory {missing}" in done.stderr
+    assert not missing.exists()
