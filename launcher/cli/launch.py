@@ -23,9 +23,11 @@ mlsandbox launch --user alice job.ml
 mlsandbox launch --user alice -- pytest -q
 mlsandbox launch --timeout 5m --memory 1GiB --result result.json -- make test
 """
+REVIEW = Option("--review", flag=True, help="show what the job wrote, with a diff, and ask before committing it")
 OPTIONS = (
     Option("--result", metavar="FILE", help="write the result, with usage and denials, to FILE as JSON"),
     Option("--dry-run", flag=True, help="print the mount plan and the steps, and run nothing"),
+    REVIEW,
     *JOB_OPTIONS,
 )
 _MODE = 0o644
@@ -35,7 +37,17 @@ def run(arguments: Arguments) -> int:
     """The job's own exit status, or one of design section 11."""
     request = request_of(arguments)
     request.terminal = os.isatty(0) and os.isatty(1) and os.isatty(2)
+    if arguments.review and not arguments.dry_run:
+        ask_first(request, as_json=arguments.json)
     return start(request, arguments.result, dry_run=arguments.dry_run, as_json=arguments.json)
+
+
+def ask_first(request: Request, *, as_json: bool) -> None:
+    """Lets a person decide about the commit. Raises UsageError, before anything runs, where nobody can be asked."""
+    from launcher.cli.review import ask, check_terminal
+
+    check_terminal(as_json=as_json)
+    request.review = ask
 
 
 def start(request: Request, result_file: str | None, *, dry_run: bool, as_json: bool) -> int:

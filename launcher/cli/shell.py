@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from launcher.cli.launch import start
+from launcher.cli.launch import REVIEW, ask_first, start
 from launcher.cli.requests import JOB_OPTIONS, request_of
 from launcher.errors import UsageError
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 HELP = "Open a terminal inside the sandbox that a job of this user would have (needs the `sh` grant)."
 EXAMPLE = "mlsandbox shell --user alice --workspace /srv/project"
-OPTIONS = tuple(option for option in JOB_OPTIONS if getattr(option, "dest", "") not in {"program", "arguments"})
+OPTIONS = (REVIEW, *(option for option in JOB_OPTIONS if getattr(option, "dest", "") not in {"program", "arguments"}))
 _SHELLS = ("/bin/bash", "/bin/sh")
 
 
@@ -26,4 +26,6 @@ def run(arguments: Arguments) -> int:
     shell = next(path for path in _SHELLS if os.path.exists(path))
     request = request_of(arguments, default=[shell])
     request.terminal = True
+    if arguments.review:
+        ask_first(request, as_json=False)
     return start(request, None, dry_run=False, as_json=False)

@@ -44,6 +44,7 @@ class Result:
         "profile",
         "refused",
         "refused_execs",
+        "review",
         "signal",
         "unenforced",
         "usage",
@@ -63,6 +64,7 @@ class Result:
         self.refused: Sequence[dict[str, object]] = ()
         # file, command, reason and places (of the rules) of each image that was stopped before it ran
         self.refused_execs: list[dict[str, object]] = []
+        self.review = ""  # "accepted" or "declined" where a person was asked
         self.egress: dict[str, object] = {}
         self.unenforced: Sequence[dict[str, object]] = ()
 

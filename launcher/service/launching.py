@@ -79,6 +79,7 @@ class Launch:
         job.writer = asked.identity if job.switch_ids and asked.acting.user.uid != 0 else None
         job.stdio = request.stdio
         job.terminal = request.terminal
+        job.review = request.review
         job.environment = job_environment(self.decided.profile.data, request.environment, passing)
         network = self.decided.profile.data["network"]
         if network["egress"]:
@@ -180,6 +181,8 @@ class Launch:
         who = self._who(self.decided.asked)
         events = self._ml.events(who, result) if self._ml else []
         events += [{**_commit_event(entry), **who} for entry in (*result.committed, *result.refused)]
+        if result.review:
+            events.append({**self._review_event(result), **who})
         events += [{**_exec_event(refused), **who} for refused in result.refused_execs]
         if self._egress:
             result.egress = self._egress.totals
@@ -195,6 +198,11 @@ class Launch:
             result.audit = failure.message
         if self._log.failure:
             result.audit = self._log.failure.message
+
+    def _review_event(self, result: Result) -> dict[str, object]:
+        """The answer of the person who was asked; the actor of the event is who gave it."""
+        detail: dict[str, object] = {"committed": len(result.committed), "refused": len(result.refused)}
+        return event("review", "commit", ALLOWED if result.review == "accepted" else DENIED, detail=detail)
 
     def _limit_event(self, limit: str) -> dict[str, object]:
         value = self.decided.profile.data["limits"][limit]

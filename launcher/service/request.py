@@ -11,6 +11,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from launcher.enforce.job import Review
+
 MANIFEST = "mlsandbox.yaml"
 ML_SUFFIX = ".ml"
 _LONGEST_PROGRAM = 4 << 20  # bytes of ML source: what launcher.language accepts
@@ -19,11 +21,13 @@ _LONGEST_PROGRAM = 4 << 20  # bytes of ML source: what launcher.language accepts
 class Request:
     """One launch as it was asked for. `command` is argv; `program` is the ML file for an ML job, else "".
 
+    `review` is asked before staged writes are committed (see `launcher.enforce.job.Job`).
+
     `limits` are texts by limit name (`max_memory: 1GiB`); they only lower. `environment` are the --env settings.
     """
 
     __slots__ = (
-        "allow_degraded", "arguments", "command", "cwd", "environment", "limits", "program", "root", "stdio",
+        "allow_degraded", "arguments", "command", "cwd", "environment", "limits", "program", "review", "root", "stdio",
         "terminal", "token", "user", "workspace",
     )  # fmt: skip
 
@@ -41,6 +45,7 @@ class Request:
         self.allow_degraded = False
         self.terminal = False
         self.stdio: tuple[int, int, int] = (0, 1, 2)
+        self.review: Review | None = None
 
 
 def find_workspace(request: Request, owners: frozenset[int]) -> str:

@@ -32,11 +32,12 @@ if TYPE_CHECKING:
 
     from launcher.capability.permissions import Permissions
     from launcher.capability.scope import Scope
-    from launcher.enforce.job import Job
+    from launcher.enforce.job import Job, Review
     from launcher.enforce.namespace.plan.mountplan import MountPlan
     from launcher.enforce.namespace.spec import Identity
     from launcher.enforce.result import Result
     from launcher.enforce.staging.areas import Area
+    from launcher.enforce.staging.judge import Verdict
 
 _STAGED = ("nosuid", "nodev")
 _BIND = ("ro", "nosuid", "nodev", "noexec")
@@ -54,6 +55,7 @@ class StagedWrites:
         "_identity",
         "_limits",
         "_mapped",
+        "_review",
         "_scratch",
         "_switch",
         "areas",
@@ -66,6 +68,7 @@ class StagedWrites:
         self._identity = job.identity
         self._switch = job.switch_ids
         self._mapped = job.mapped
+        self._review = job.review
         self._limits: dict[str, int | None] = profile["limits"]
         self.permissions: Permissions = host_permissions(profile["files"], profile["limits"], scope)
         self._baselines: dict[str, Baseline] = {}
@@ -174,9 +177,21 @@ class StagedWrites:
         atomic = self.profile["commit"] == "success"
         if atomic:
             verdict = all_or_nothing(verdict, succeeded=result.ended_by == "job" and result.exit_code == 0)
+        if self._review and verdict.accepted:
+            verdict = self._reviewed(verdict, layers, self._review, result)
         report = commit(verdict, layers, Settings(journals, result.job, _UMASK, atomic=atomic))
         result.committed = report.committed
         result.refused = [*report.refused, *report.conflicts, *report.failed]
+
+    def _reviewed(self, verdict: Verdict, layers: list[Layers], ask: Review, result: Result) -> Verdict:
+        """What the person who was asked lets through: all of it or nothing. The scratch no longer changes."""
+        from launcher.enforce.staging.review import review
+
+        if ask(review(verdict, layers), len(verdict.accepted), len(verdict.refused)):
+            result.review = "accepted"
+            return verdict
+        result.review = "declined"
+        return verdict.none_of_it("declined at the review")
 
 
 def _owner(directory: str) -> int:

@@ -248,5 +248,5 @@ def test_review_shows_changes_and_text_differences_and_no_escapes(tmp_path: Path
     assert "-two" in text
     assert "+2 \\x1b]52;c;evil\\x07" in text
     assert "refused  + " in text
-    assert "(binary, or larger than 256 KiB)" in text
+    assert "(binary, or larger than 256 KiB or 4000 lines)" in text
     assert "\x1b" not in text
