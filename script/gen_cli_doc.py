@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, ROOT)
 
-from launcher.cli.main import available_verbs  # noqa: E402  after the path
+from launcher.cli.main import available_verbs, command_of  # noqa: E402  after the path
 from launcher.cli.options import COMMON, Command, Dashed, Option, Positional, Rest  # noqa: E402
 
 if TYPE_CHECKING:
@@ -39,19 +38,6 @@ Every verb takes these:
 VARIABLES = """
 Variables: `MLSANDBOX_ROOT` is `--root`; `MLSANDBOX_TOKEN` is `--token`; with `MLSANDBOX_DEBUG=1` an internal error
 prints its traceback; `NO_COLOR` switches colours off."""
-
-
-def command_of(verb: str) -> Command:
-    """The table of `verb`, as the command line reads it."""
-    module = importlib.import_module(f"launcher.cli.{verb}")
-    return Command(
-        verb,
-        help=module.HELP,
-        example=getattr(module, "EXAMPLE", ""),
-        options=getattr(module, "OPTIONS", ()),
-        commands=getattr(module, "COMMANDS", ()),
-        run=getattr(module, "run", None),
-    )
 
 
 def commands(command: Command, path: str) -> Iterator[tuple[str, Command]]:

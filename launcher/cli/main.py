@@ -36,6 +36,7 @@ VERBS = {
     "selftest": "try to break out, and report what held",
     "login": "store a token",
     "logout": "forget the stored token",
+    "completion": "print a completion script for a shell",
     "whoami": "show who you are and what you are granted",
     "admin": "manage policies and grants",
     "audit": "verify, show, rotate and sign the audit log",
@@ -137,7 +138,7 @@ def _run(verb: str, words: Sequence[str]) -> int:
         return _help(verb, words)
     if verb == "--version":
         return _version()
-    return _execute(_command(verb), verb, words)
+    return _execute(command_of(verb), verb, words)
 
 
 def _execute(command: Command, path: str, words: Sequence[str]) -> int:
@@ -174,7 +175,7 @@ def _parsed(command: Command, path: str, words: Sequence[str]) -> Arguments:
         raise
 
 
-def _command(verb: str) -> Command:
+def command_of(verb: str) -> Command:
     """The command of a verb, from its module."""
     if verb not in VERBS or not _exists(verb):
         from launcher.audit.printable import printable
@@ -223,7 +224,7 @@ def _help(verb: str, words: Sequence[str]) -> int:
     from launcher.cli.usage import overview
 
     if verb == "help" and words and not words[0].startswith("-"):
-        return _execute(_command(words[0]), words[0], [*words[1:], "--help"])
+        return _execute(command_of(words[0]), words[0], [*words[1:], "--help"])
     verbs = available_verbs()
     examples = [row for row in EXAMPLES if row.split()[1] in verbs]
     show(overview(verbs, "\n".join(examples)).rstrip("\n"), sys.stdout if verb else sys.stderr)

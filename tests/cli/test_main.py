@@ -250,7 +250,7 @@ def test_the_way_to_a_verb_imports_nothing_heavy() -> None:
         f"import sys; sys.path.insert(0, {ROOT!r}); from launcher.cli import main, options, output\n"
         "c = options.Command('x', help='', options=(options.Option('--user', help=''), options.Dashed('c', help='')), "
         "run=lambda a: print(' '.join(sys.modules)) or 0)\n"
-        "main._command = lambda name: c\n"
+        "main.command_of = lambda name: c\n"
         "main.main(['launch', '--user', 'a', '--', 'b'])"
     )
     done = subprocess.run([sys.executable, "-I", "-S", "-c", script], capture_output=True, text=True, check=True)
