@@ -114,7 +114,7 @@ def test_root_before_and_after_the_verb(tmp_path: Path) -> None:
 
 def verb(act: Callable[[Arguments], int], monkeypatch: pytest.MonkeyPatch) -> None:
     """Put a verb of the test in the place of `launch`."""
-    monkeypatch.setattr(boundary, "_command", lambda name: Command(name, help="a verb of this test", run=act))
+    monkeypatch.setattr(boundary, "command_of", lambda name: Command(name, help="a verb of this test", run=act))
 
 
 def raising(error: BaseException) -> Callable[[Arguments], int]:
