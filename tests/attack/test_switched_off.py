@@ -7,40 +7,13 @@ still in, the same attack fails.
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
-import sys
-from typing import Any
 
 import pytest
 
-from tests.attack.report import CAPABILITIES, HERE, Report, program
+from tests.attack.report import CAPABILITIES, Report, program
+from tests.attack.weak import WeakHost
 from tests.sandboxed import Host, Ran
-
-
-class WeakHost(Host):
-    """A host whose launcher lacks some mechanisms."""
-
-    def __init__(self, host: Host, without: str) -> None:
-        self.__dict__.update(host.__dict__)
-        self.without = without
-
-    def command(self, *words: str) -> list[str]:
-        version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
-        library = f"{self.prefix}/lib/{version}/site-packages"
-        start = [f"{self.prefix}/bin/python3", "-I", "-S", f"{self.top}/weakened.py", library]
-        return [*start, "--root", self.root, *words]
-
-    def drop(self) -> dict[str, Any]:
-        arguments = super().drop()
-        return {**arguments, "env": {**arguments["env"], "MLSANDBOX_TEST_WITHOUT": self.without}}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _weakener(attacked: Host) -> None:
-    shutil.copyfile(f"{HERE}/weakened.py", f"{attacked.top}/weakened.py")
-    os.chmod(f"{attacked.top}/weakened.py", 0o644)
-
 
 # what is taken out -> (probe, attempts, what happens then); "!" before a word: anything but that
 ROWS: tuple[tuple[str, str, dict[str, str]], ...] = (

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import struct
 import sys
 from typing import Any
 
@@ -16,7 +17,7 @@ _PR_SET_NO_NEW_PRIVS = 38
 _PR_SET_DUMPABLE = 4
 _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE = 47, 2
 _CLONE_NEWPID, _CLONE_NEWNET, _CLONE_NEWIPC = 0x20000000, 0x40000000, 0x08000000
-_NR_CAPSET, _NR_ADD_KEY = 126, 248
+_NR_CAPSET, _NR_ADD_KEY, _NR_PROCESS_VM_WRITEV = 126, 248, 311
 _CAPABILITIES = {"lock": 21, "capabilities": 18}  # CAP_SYS_ADMIN, CAP_SYS_CHROOT
 KEY = b"mlsandbox-attack"
 
@@ -124,6 +125,15 @@ def without_limits() -> None:
 
 def without_exec_check() -> None:
     _module("enforce.namespace.execcheck").ExecCheck.refusal = lambda *_: None
+
+
+def without_memory_calls() -> None:
+    """process_vm_writev is let through before the filter is asked: <linux/filter.h>, load, compare, return."""
+    seccomp = _module("kernel.seccomp")
+    before = seccomp.filter_bytes
+    load, compare, allow = (0x20, 0, 0, 0), (0x15, 0, 1, _NR_PROCESS_VM_WRITEV), (0x06, 0, 0, 0x7FFF0000)
+    head = b"".join(struct.pack("=HBBI", *row) for row in (load, compare, allow))
+    seccomp.filter_bytes = lambda *words: head + before(*words)
 
 
 def _add_key() -> None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from launcher.enforce.namespace.plan.programs import Programs
 
 _ST_RDONLY = 1
-_LONGEST_LINE = 2 << 20  # ARG_MAX on Linux
+_LONGEST_LINE = 8 << 20  # fs/exec.c: arguments and environment together are at most 3/4 of _STK_LIM, 6 MiB
 _MOST_OPTIONS = 8  # words between an interpreter and its script: one, or what `env -S` splits
 
 
@@ -40,13 +40,15 @@ class Image:
 
 
 def image_of(pid: int) -> Image:
-    """What process `pid`, stopped at its exec, has become. Raises OSError."""
+    """What process `pid`, stopped at its exec, has become. Raises OSError, and ValueError for a line without an end."""
     file = os.readlink(f"/proc/{pid}/exe")
     cwd = os.readlink(f"/proc/{pid}/cwd")
     with open(f"/proc/{pid}/cmdline", "rb", buffering=0) as line:
         data = b""
         while len(data) <= _LONGEST_LINE and (chunk := line.read(1 << 16)):
             data += chunk
+    if len(data) > _LONGEST_LINE:
+        raise ValueError("its arguments are longer than the kernel allows")
     return Image(file, [os.fsdecode(word) for word in data.split(b"\0")[:-1]], cwd)
 
 
@@ -100,13 +102,14 @@ class ExecCheck:
         """The script at `place` of the arguments, where this image is started as its first line says, else "".
 
         With other words in between, `python3 -i script` would be an interpreter that nobody granted.
-        The interpreter opens the script by this name after the check, so the name must be one that no process of the
-        sandbox can change: canonical, and every directory of it on a read-only file system.
+        The interpreter opens the script by this name after the check, so it must be one that no process of the sandbox
+        can give another meaning. (The working directory is this process's own: the filter refuses CLONE_FS without
+        CLONE_THREAD, and an exec ends the other threads.)
         """
         if len(image.arguments) <= place:
             return ""
-        name = os.path.normpath(os.path.join(image.cwd, image.arguments[place]))
-        if os.path.realpath(name) != name or not _unchangeable(name):
+        name = _steady(image.cwd, image.arguments[place])
+        if not name:
             return ""
         between = tuple(" ".join(word.split()) for word in image.arguments[1:place])
         words = [word for word, options in starts_of(name) if options == between]
@@ -118,13 +121,28 @@ def _held_in_memory(module: str) -> bool:
     return any(finder.hold(module) for finder in sys.meta_path if hasattr(finder, "hold"))
 
 
-def _unchangeable(path: str) -> bool:
-    while True:
-        try:
-            if not os.statvfs(path).f_flag & _ST_RDONLY:
-                return False
-        except OSError:
-            return False
-        if path == "/":
-            return True
-        path = os.path.dirname(path)
+def _steady(cwd: str, text: str) -> str:
+    """The canonical path that `text` means from `cwd`, if nothing in the sandbox can make it mean another, else "".
+
+    Each step is looked at as the kernel takes it: every directory that is passed is on a read-only file system and none
+    is a symbolic link. Taking `..` out of the text first would turn `/tmp/link/../../work/script` into `/work/script`,
+    which is not what the interpreter opens.
+    """
+    path = "/"
+    for word in os.path.join(cwd, text).split("/"):
+        if word == "..":
+            path = os.path.dirname(path)
+        elif word not in {"", "."}:
+            path = os.path.join(path, word)
+            if os.path.islink(path):
+                return ""
+        if not _read_only(path):
+            return ""
+    return path
+
+
+def _read_only(path: str) -> bool:
+    try:
+        return bool(os.statvfs(path).f_flag & _ST_RDONLY)
+    except OSError:
+        return False
