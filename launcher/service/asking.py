@@ -18,6 +18,9 @@ from launcher.service.request import find_workspace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
     from launcher.enforce.namespace.spec import Identity
     from launcher.identity.acting import Acting
     from launcher.kernel.features import Features
@@ -26,23 +29,42 @@ if TYPE_CHECKING:
 
 
 class Asked:
-    """Who asks, for whom, and what is configured for them. `snapshot` is strict when it is for somebody else."""
+    """Who asks, for whom, and what is configured for them. `snapshot` is strict when it is for somebody else.
 
-    __slots__ = ("acting", "features", "identity", "locations", "request", "snapshot", "workspace")
+    `acting` is given by the service, which knows who asks from the kernel; otherwise this process is who asks.
+    """
 
-    def __init__(self, request: Request) -> None:
+    __slots__ = ("acting", "features", "identity", "locations", "request", "snapshot", "tenant", "workspace")
+
+    def __init__(self, request: Request, acting: Acting | None = None) -> None:
         self.request = request
         self.locations = Locations.find(request.root)
         _check_root(self.locations.root)
-        snapshot = cache.load(self.locations)
-        self.acting: Acting = identify(request, snapshot, self.locations)
-        if self.acting.for_somebody_else:
+        snapshot = cache.load(self.locations, strict=True if acting else None)
+        self.acting: Acting = acting or identify(request, snapshot, self.locations)
+        if self.acting.for_somebody_else and not acting:
             snapshot = cache.load(self.locations, strict=True)
         self.snapshot: Snapshot = snapshot
         self.identity: Identity = identity_of(self.acting.user, self.locations, snapshot.config.id_range)
+        # root's own jobs are root's to read for; what is a tenant's is looked at with the tenant's ids
+        self.tenant: Identity | None = self.identity if os.geteuid() == 0 and self.acting.user.uid != 0 else None
         owners = {0, os.geteuid(), self.identity.uid, self.acting.user.uid or 0}
-        self.workspace = find_workspace(request, frozenset(owners))
+        with_ids = self.tenant if acting else None
+        self.workspace = as_tenant(with_ids, lambda: find_workspace(request, frozenset(owners)))
         self.features: Features = host.fast(self.locations.cache)
+
+
+def as_tenant(identity: Identity | None, action: Callable[[], Any]) -> Any:
+    """What `action` returns, done with the ids of a tenant; with this process's own where that is None."""
+    if identity is None:
+        return action()
+    from launcher.enforce.namespace.fork import Effective
+
+    effective = Effective(identity)
+    try:
+        return action()
+    finally:
+        effective.restore()
 
 
 def _check_root(root: str) -> None:

@@ -16,7 +16,7 @@ from launcher.compile.effective import granted
 from launcher.compile.options import ARGUMENTS, EGRESS, Options
 from launcher.errors import ConfigurationError, RefusedError, UsageError
 from launcher.policy.merge import base_handle, merge
-from launcher.service.asking import Asked, identify
+from launcher.service.asking import Asked, as_tenant, identify
 from launcher.service.request import MANIFEST, ML_SUFFIX, check_ownership, read_program
 
 TYPE_CHECKING = False
@@ -58,11 +58,7 @@ class Decided:
         asked = self.asked
         if self.source is None:
             path = f"{asked.workspace}/{MANIFEST}"
-            if not os.path.lexists(path):
-                return None
-            from launcher.service.manifest import read_manifest
-
-            return read_manifest(path)
+            return as_tenant(asked.tenant, lambda: _manifest(path))  # type: ignore[no-any-return]
         from launcher.service.declarations import Reader, read_source
         from launcher.service.modules import ModuleReader
 
@@ -70,10 +66,8 @@ class Decided:
         reader = Reader(asked.acting.user, asked.identity, base, self.features, asked.locations.cache)
         declared = read_source(self.source, asked.request.program, reader)
         if declared.imports:
-            # root's own programs are root's to read; a tenant's modules are read with the tenant's ids
-            identity = asked.identity if os.geteuid() == 0 and asked.acting.user.uid != 0 else None
             program = os.path.join(asked.request.cwd, asked.request.program)
-            modules = ModuleReader(program, identity, lambda source, name: read_source(source, name, reader))
+            modules = ModuleReader(program, asked.tenant, lambda source, name: read_source(source, name, reader))
             modules.collect(declared)
             self.modules = modules.found
         return declared
@@ -91,8 +85,17 @@ def _merge(asked: Asked) -> Merged:
     base = base_data(asked.snapshot, base_handle(policies))
     merged = merge(policies, scope, base=base, ceilings=asked.snapshot.config.limits, now=time.time())
     if asked.acting.for_somebody_else:
-        check_ownership(asked.workspace, asked.identity.uid, _names_workspace(merged, asked.workspace))
+        named = _names_workspace(merged, asked.workspace)
+        check_ownership(asked.workspace, asked.identity.uid, named)
     return merged
+
+
+def _manifest(path: str) -> Declared | None:
+    if not os.path.lexists(path):
+        return None
+    from launcher.service.manifest import read_manifest
+
+    return read_manifest(path)
 
 
 def _names_workspace(merged: Merged, workspace: str) -> bool:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from launcher.enforce.namespace.spec import Identity
+    from launcher.identity.acting import Acting
     from launcher.service.deciding import Decided
     from launcher.service.egress import Egress
     from launcher.service.request import Request
@@ -34,15 +35,21 @@ if TYPE_CHECKING:
 _JOB_ID_BYTES = 8
 
 
+def new_id() -> str:
+    """The id of a job that was not there before."""
+    return os.urandom(_JOB_ID_BYTES).hex()
+
+
 class Launch:
     """One launch, decided and planned; `run` makes it. The plan is what `--dry-run` prints, and what is executed."""
 
     __slots__ = ("_egress", "_log", "_ml", "decided", "id", "job", "prepared")
 
-    def __init__(self, request: Request) -> None:
-        self.id = os.urandom(_JOB_ID_BYTES).hex()
+    def __init__(self, request: Request, acting: Acting | None = None, job: str = "") -> None:
+        """`acting` and `job`, its id, are given by the service; otherwise this process is who asks."""
+        self.id = job or new_id()
         try:
-            asked = Asked(request)
+            asked = Asked(request, acting)
         except IdentityError as error:
             _record_stranger(request, error)
             raise
@@ -67,7 +74,7 @@ class Launch:
     def _passing(self) -> list[str]:
         if isinstance(self.decided, Remembered):
             return self.decided.passing
-        return passing_names(self.decided.profile.data, self.decided.asked.request.environment)
+        return passing_names(self.decided.profile.data, self.decided.asked.request)
 
     def _job(self, passing: list[str]) -> Job:
         asked = self.decided.asked
@@ -80,7 +87,7 @@ class Launch:
         job.stdio = request.stdio
         job.terminal = request.terminal
         job.review = request.review
-        job.environment = job_environment(self.decided.profile.data, request.environment, passing)
+        job.environment = job_environment(self.decided.profile.data, request, passing)
         network = self.decided.profile.data["network"]
         if network["egress"]:
             from launcher.service.egress import Egress

@@ -130,5 +130,5 @@ def _question(asked: Asked) -> list[object]:
         list(request.environment),
         request.allow_degraded,
         asked.features.to_data(),
-        sorted({*os.environ, *request.environment}),
+        sorted({*request.inherited, *request.environment}),
     ]

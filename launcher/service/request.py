@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 MANIFEST = "mlsandbox.yaml"
 ML_SUFFIX = ".ml"
-_LONGEST_PROGRAM = 4 << 20  # bytes of ML source: what launcher.language accepts
+LONGEST_PROGRAM = 4 << 20  # bytes of ML source: what launcher.language accepts
 
 
 class Request:
@@ -23,12 +23,13 @@ class Request:
 
     `review` is asked before staged writes are committed (see `launcher.enforce.job.Job`).
 
-    `limits` are texts by limit name (`max_memory: 1GiB`); they only lower. `environment` are the --env settings.
+    `limits` are texts by limit name (`max_memory: 1GiB`); they only lower. `environment` are the --env settings
+    and `inherited` the caller's variables. `source` is the program's text where the caller has read it.
     """
 
     __slots__ = (
-        "allow_degraded", "arguments", "command", "cwd", "environment", "limits", "program", "review", "root", "stdio",
-        "terminal", "token", "user", "workspace",
+        "allow_degraded", "arguments", "command", "cwd", "environment", "inherited", "limits", "program",
+        "review", "root", "source", "stdio", "terminal", "token", "user", "workspace",
     )  # fmt: skip
 
     def __init__(self, *, root: str | None = None, user: str | None = None, token: str | None = None) -> None:
@@ -41,6 +42,8 @@ class Request:
         self.arguments: Sequence[str] = ()
         self.command: Sequence[str] = ()
         self.environment: Mapping[str, str] = {}
+        self.inherited: Mapping[str, str] = os.environ
+        self.source: bytes | None = None
         self.limits: Mapping[str, str] = {}
         self.allow_degraded = False
         self.terminal = False
@@ -91,6 +94,17 @@ def check_ownership(workspace: str, uid: int | None, policies_name_it: bool) -> 
 
 def read_program(request: Request) -> bytes:
     """The ML source, opened once. Raises NotFoundError, UsageError."""
+    if request.source is not None:
+        return _bounded(request, request.source)
+    fd = open_program(request)
+    try:
+        return _bounded(request, os.read(fd, LONGEST_PROGRAM + 1))
+    finally:
+        os.close(fd)
+
+
+def open_program(request: Request) -> int:
+    """A descriptor of the ML source, a regular file. Raises NotFoundError, UsageError."""
     path = os.path.join(request.cwd, request.program)
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -100,12 +114,13 @@ def read_program(request: Request) -> bytes:
         raise NotFoundError(f"cannot read the program {printable(request.program)}: {error.strerror}") from error
     except ValueError as error:
         raise UsageError(f"no file can have the name {request.program!r}") from error
-    try:
-        if not os.path.isfile(f"/proc/self/fd/{fd}"):
-            raise UsageError(f"{request.program} is not a file")
-        source = os.read(fd, _LONGEST_PROGRAM + 1)
-    finally:
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
-    if len(source) > _LONGEST_PROGRAM:
-        raise UsageError(f"{request.program} is larger than {_LONGEST_PROGRAM} bytes", hint="split it into modules")
+        raise UsageError(f"{request.program} is not a file")
+    return fd
+
+
+def _bounded(request: Request, source: bytes) -> bytes:
+    if len(source) > LONGEST_PROGRAM:
+        raise UsageError(f"{request.program} is larger than {LONGEST_PROGRAM} bytes", hint="split it into modules")
     return source

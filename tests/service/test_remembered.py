@@ -65,7 +65,7 @@ class Bed:
     def keep(self, request: Request | None = None) -> Decided:
         asked = self.asked(request)
         decided = Decided(asked)
-        Memory(asked, code=CODE).keep(decided.profile, RUN, passing_names(decided.profile.data, {}))
+        Memory(asked, code=CODE).keep(decided.profile, RUN, passing_names(decided.profile.data, asked.request))
         return decided
 
     def finds(self, request: Request | None = None, code: str = CODE) -> bool:

@@ -1,0 +1,38 @@
+"""`mlsandbox service`: the trusted launcher as a process of its own, for many tenants."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from launcher.audit.printable import printable
+from launcher.cli.options import Command
+from launcher.cli.output import show
+
+if TYPE_CHECKING:
+    from launcher.cli.options import Arguments
+
+HELP = "Run the launcher as a service, which protects tenants from each other and from their own launcher."
+EXAMPLE = "mlsandbox service run"
+
+
+def _run(arguments: Arguments) -> int:
+    """Serves until SIGTERM. Raises ConfigurationError where it cannot listen."""
+    from launcher.service.running import Service
+
+    def report(text: str) -> None:
+        for line in text.splitlines():
+            show(f"mlsandbox service: {printable(line)}", sys.stderr)
+
+    Service(arguments.root, report).run()
+    return 0
+
+
+COMMANDS = (
+    Command(
+        "run",
+        help="Serve in the foreground until SIGTERM. As root it serves every user of the host.",
+        example="mlsandbox service run",
+        run=_run,
+    ),
+)
