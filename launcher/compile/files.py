@@ -83,6 +83,10 @@ def _live_directory(grant: Grant, pattern: str, denies: list[Grant], permissions
     if "max_file_size" in grant.constraints:
         hint = "leave out `live`, or use limits.max_file_size, which holds for every file"
         _refuse(grant, f"{directory} is live, so nothing judges max_file_size at commit", hint)
+    if any(other.type == "socket" for other in permissions.grants):
+        # a socket in a tree that is mounted answers, whatever the mount's options are (kernel-facts 5)
+        what = f"{directory} is live, and sockets are granted: every Unix socket in it would be reachable"
+        _refuse(grant, what, "leave out `live` (staged writes show no sockets), or the grant of the socket")
     for deny in denies:
         if not _opted_out(grant, deny) and _may_fall_inside(deny, directory, permissions):
             # A mask over a live tree is lifted by a rename on the host (kernel-facts 1): no mechanism holds it.

@@ -45,6 +45,7 @@ _COMMANDS = {
 _ONLY_THESE = "Landlock allows executing nothing else"
 _ARGUMENTS = {True: "the arguments are verified at a traced exec stop", False: "the arguments are not enforced here"}
 _NOT_STARTED = "nothing is mounted executable, and execve is refused once the job runs"
+_NODE = "each that matches at launch mounted by itself, opened with the job's own ids"
 _DENIED_FILE = "never mounted; discarded at commit"
 _DENIED_COMMAND = "the file is not mounted, under any name"
 _NETWORK = "an own network namespace without interfaces; the egress proxy outside of it judges each connection"
@@ -57,7 +58,7 @@ def mechanisms(data: Data, features: Features, options: Options) -> list[Data]:
     """One row a permission, in the order of the profile's sections."""
     lacking = {gap["permission"] for gap in data["unenforced"]}
     return [
-        *_files(data["files"], landlock=features.landlock > 0),
+        *_files(data["files"], landlock=features.landlock > 0, sockets=bool(data["sockets"])),
         *_commands(data["commands"], features, lacking),
         *_network(data["network"], proxy=EGRESS in options.supports),
         *_names(data, lacking),
@@ -76,20 +77,23 @@ def rule_text(rule: Data) -> str:
     return f"{kind}.{operations} {rule['pattern']}"
 
 
-def _files(files: Data, *, landlock: bool) -> list[Data]:
+def _files(files: Data, *, landlock: bool, sockets: bool) -> list[Data]:
     narrowed = "; Landlock allows reading only" if landlock else ""
     denied = [PathPattern(rule["pattern"], _ROOT) for rule in files["denied"]]
-    rows = [_row(rule_text(rule), _read(rule["pattern"], denied) + narrowed, rule["place"]) for rule in files["read"]]
+    rows = [
+        _row(rule_text(rule), _read(rule["pattern"], denied, sieved=sockets) + narrowed, rule["place"])
+        for rule in files["read"]
+    ]
     rows += [_row(rule_text(rule), _staged(rule), rule["place"]) for rule in files["staged"]]
     rows += [_row(rule_text(rule), _live(rule), rule["place"]) for rule in files["live"]]
     return rows + [_row(f"not {rule_text(rule)}", _DENIED_FILE, rule["place"]) for rule in files["denied"]]
 
 
-def _read(pattern: str, denied: list[PathPattern]) -> str:
+def _read(pattern: str, denied: list[PathPattern], *, sieved: bool) -> str:
     if pattern.startswith("**"):
         shape = "view"
     elif directory := whole_directory(pattern):
-        shape = "sieved" if any(deny.could_match_below(directory) for deny in denied) else "tree"
+        shape = "sieved" if sieved or any(deny.could_match_below(directory) for deny in denied) else "tree"
     else:
         shape = "name" if is_literal(pattern) else "names"
     return _READ[shape].format(flags=_FLAGS)
@@ -140,8 +144,8 @@ def _network(network: Data, *, proxy: bool) -> list[Data]:
 def _names(data: Data, lacking: set[str]) -> list[Data]:
     fixed = (
         ("keychain", "keychain.read", "handed over by the supervisor on request; it is nowhere in the sandbox before"),
-        ("devices", "device.use", "the device node mounted by itself"),
-        ("sockets", "socket.connect", "the socket mounted by itself"),
+        ("devices", "device.use", _NODE + "; Landlock allows reading, writing and ioctl; no block device"),
+        ("sockets", "socket.connect", _NODE + "; seccomp allows AF_UNIX sockets, and no tree is mounted whole"),
     )
     rows = []
     for key, name, how in fixed:

@@ -13,7 +13,7 @@ from launcher.capability.scope import Scope
 from launcher.compile.base import BaseProfile
 from launcher.compile.compiler import compile_profile
 from launcher.compile.effective import granted
-from launcher.compile.options import ARGUMENTS, EGRESS, Options
+from launcher.compile.options import ARGUMENTS, DEVICES, EGRESS, SOCKETS, Options
 from launcher.errors import ConfigurationError, RefusedError, UsageError
 from launcher.policy.merge import base_handle, merge
 from launcher.service.asking import Asked, as_tenant, identify
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from launcher.service.declarations import Declared
 
 __all__ = ["Asked", "Decided", "identify"]
-_SUPPORTS = (ARGUMENTS, EGRESS)
+_SUPPORTS = (ARGUMENTS, DEVICES, EGRESS, SOCKETS)
 
 
 class Decided:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from launcher.enforce.job import Job
     from launcher.enforce.namespace.execcheck import ExecCheck
+    from launcher.enforce.namespace.plan.nodes import Nodes
     from launcher.enforce.namespace.staged import StagedWrites
     from launcher.enforce.result import Result
 
@@ -66,13 +67,28 @@ class Prepared:
         plan.operations += self.job.mounts
         plan.rules += self.job.rules
         plan_directories(plan, [home, profile["workspace"]])
+        nodes = self._nodes(profile, plan)
         if any(profile["files"][kind] for kind in ("staged", "read", "live")):
             self._plan_files(profile, plan)
+        if nodes:
+            live = [row["directory"] for row in profile["files"]["live"]]
+            nodes.add(plan, self.job, [area.directory for area in plan.staged] + live)
         view = [row["target"] for row in profile["view"]["mounts"]]
         plan_own_programs(plan, view, [area.directory for area in plan.staged])
         plan.operations += [Seal(path) for path in plan.sealed]
         mask_proc(plan, profile["view"]["proc"])
         return programs
+
+    def _nodes(self, profile: dict[str, Any], plan: MountPlan) -> Nodes | None:
+        """Granted devices and sockets that are there; before the files, which are mounted otherwise beside a socket."""
+        if not (profile["devices"] or profile["sockets"]):
+            return None
+        from launcher.capability.scope import Scope
+        from launcher.enforce.namespace.plan.nodes import Nodes
+
+        nodes = Nodes(plan, profile, Scope(profile["user"]["home"], profile["workspace"]), self.job)
+        plan.sockets = nodes.sockets
+        return nodes
 
     def _plan_files(self, profile: dict[str, Any], plan: MountPlan) -> None:
         from launcher.capability.scope import Scope
@@ -143,7 +159,7 @@ class Prepared:
         profile = self.profile
         variant = {
             "exec": "once" if self._exec_once() else "trace" if check else "allow",
-            "unix": bool(profile["sockets"]),
+            "unix": self.plan.sockets,
             "inet": profile["network"]["loopback"] or self.job.network is not None,
             "live": bool(profile["files"]["live"]),
             "add": profile["syscalls"]["add"],

@@ -168,6 +168,19 @@ class BindMany(Operation):
             os.close(source)
 
 
+class BindNodes(BindMany):
+    """Granted devices or sockets below one directory, each bound alone."""
+
+    __slots__ = ()
+    verb = "bind-nodes"
+
+    def describe(self) -> str:
+        return f"bind {','.join([f'{self.source}/{row[0]}' for row in self.names])} {','.join(self.options)}"
+
+    def _fields(self) -> list[tuple[str, object]]:
+        return [(name, getattr(self, name)) for name in BindMany.__slots__ if name != "_tree"]
+
+
 class Device(Operation):
     """One device node of the host, checked to be the device it should be (CVE-2025-31133: /dev/null a link)."""
 

@@ -89,6 +89,8 @@ class StagedWrites:
             if area.live_lower and _owner(area.directory) != self._identity.uid:
                 area.live_lower = False
                 area.binds = ()
+            if plan.sockets:  # a bind shows the sockets of its tree; an overlay and a snapshot do not
+                area.binds = ()
             # `cmd: "*"` is every program in view, what the job built among them
             every = self.profile["commands"]["mode"] == "all"
             options = _STAGED if every else (*_STAGED, "noexec")

@@ -93,14 +93,18 @@ class Reader:
                 f"{top} is granted and leads through a symbolic link to {real}",
                 hint=f"grant {real}, the name that it resolves to",
             )
-        # `mlsandbox` grants names: a directory is mounted whole only if every name in it, now and later, is granted
-        if any(want.whole and want.pattern.prefix == top for want in wants) and not self._denied_below(top):
+        # a directory is mounted whole only if every name in it, now and later, is granted
+        whole = any(want.whole and want.pattern.prefix == top for want in wants)
+        if whole and not self._sieved(top):
             self._mount_whole(top, wants)
         else:
             self._mount_names(top, wants)
 
-    def _denied_below(self, directory: str) -> bool:
-        return any(pattern.could_match_below(directory) for pattern in self._denied)
+    def _sieved(self, directory: str) -> bool:
+        """Whether something in it must not be there: what is denied, or, where the job may use Unix sockets, every
+        socket that is not granted by itself (a read-only mount does not hold them, kernel-facts 5).
+        """
+        return self._plan.sockets or any(pattern.could_match_below(directory) for pattern in self._denied)
 
     def _mount_whole(self, top: str, wants: list[Want]) -> None:
         operations: set[str] = set()

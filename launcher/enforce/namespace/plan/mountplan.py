@@ -14,10 +14,11 @@ class MountPlan:
     """Everything that is mounted for one launch, in order, and what may be done in it.
 
     `over` are mounts on top of the staged areas. `warnings` are sentences for the caller: a denied file with a second
-    name, a granted directory that is not there.
+    name, a granted directory that is not there. `sockets`: the job may use Unix sockets, so none may
+    come with a tree that is mounted whole (kernel-facts 5).
     """
 
-    __slots__ = ("executables", "operations", "over", "rules", "sealed", "staged", "warnings")
+    __slots__ = ("executables", "operations", "over", "rules", "sealed", "sockets", "staged", "warnings")
 
     def __init__(self) -> None:
         self.operations: list[Operation] = []
@@ -25,6 +26,7 @@ class MountPlan:
         self.staged: list[Staged] = []
         self.over: list[Operation] = []
         self.sealed: list[str] = []
+        self.sockets = False
         self.executables: set[str] = set()
         self.warnings: list[str] = []
 

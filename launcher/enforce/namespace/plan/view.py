@@ -78,7 +78,7 @@ def _plan_proc(plan: MountPlan, proc: dict[str, Any]) -> None:
 
 def _plan_dev(plan: MountPlan, names: list[str]) -> None:
     plan.operations.append(
-        Filesystem("tmpfs", "/dev", {"size": "64k", "nr_inodes": "64", "mode": "0755"}, ("nosuid", "noexec"))
+        Filesystem("tmpfs", "/dev", {"size": "64k", "nr_inodes": "512", "mode": "0755"}, ("nosuid", "noexec"))
     )
     for name in names:
         plan.operations.append(Device(name, *_DEVICE_NUMBERS[name]))
