@@ -12,7 +12,7 @@ from launcher.enforce.namespace.plan.mountplan import MountPlan
 from launcher.enforce.namespace.plan.programs import Programs, plan_own_programs, plan_programs
 from launcher.enforce.namespace.plan.view import mask_proc, plan_directories, plan_view
 from launcher.enforce.namespace.spec import Spec
-from launcher.enforce.namespace.supervise import Supervisor
+from launcher.enforce.namespace.supervise import Supervision, supervise
 from launcher.errors import EnforcementError
 from launcher.kernel import abi, seccomp
 
@@ -213,8 +213,9 @@ def run(prepared: Prepared, result: Result, before_start: Callable[[], None], jo
     console = Console(job.stdio, terminal=job.terminal, max_output=limits["max_output"])
     try:
         _acquire(prepared)
-        supervisor = Supervisor(prepared.spec(console.theirs), console, cgroup, result)
-        supervisor.run(limits, prepared.writes.prepare if prepared.writes else _no_scratch, before_start)
+        spec = prepared.spec(console.theirs)
+        prepare = prepared.writes.prepare if prepared.writes else _no_scratch
+        supervise(Supervision(spec, console, cgroup, result, limits, prepare), spec, cgroup, before_start)
     except BaseException:
         if cgroup:
             cgroup.remove()

@@ -1,7 +1,9 @@
 """The supervisor of one job: hands over descriptors, carries bytes, keeps the clock, and reports how it ended.
 
-One thread, one poll(2). When it dies, however it dies, pid 1 of the sandbox reads end-of-file and the kernel ends
-all of the job.
+A `Supervision` is a state machine: it says what it waits for (`wants`, `timeout_ms`) and is told what came (`ready`,
+`check_limits`), so that one thread can have one job (`supervise`, with poll(2)) or many (the service, with epoll).
+When the process that has it dies, however it dies, pid 1 of the sandbox reads end-of-file and the kernel ends all of
+the job.
 """
 
 from __future__ import annotations
@@ -35,58 +37,126 @@ _LIMIT_SIGNALS = {24: "max_cpu_time", 25: "max_file_size"}  # SIGXCPU, SIGXFSZ: 
 _CPU_CHECK_NS = 200_000_000
 
 
-class Supervisor:
-    """Runs one spec. `prepare` is called with the scratch's descriptor before staged areas are mounted."""
+class Supervision:
+    """One job from its building to its end. `begin`, then what came until `over`, then `stop`, and when pid 1 is gone
+    `account`. `prepare` is called with the scratch's descriptor before staged areas are mounted, and `before_start`
+    when nothing but the start of the job is left to do.
 
-    def __init__(self, spec: Spec, console: Console, cgroup: Cgroup | None, result: Result) -> None:
+    `ready` and `check_limits` raise EnforcementError, NotFoundError, RefusedError where nothing was run.
+    """
+
+    def __init__(
+        self,
+        spec: Spec,
+        console: Console,
+        cgroup: Cgroup | None,
+        result: Result,
+        limits: dict[str, int | None],
+        prepare: Callable[[int], None],
+    ) -> None:
         self._spec = spec
         self._console = console
         self._cgroup = cgroup
         self._result = result
+        self._limits = limits
+        self._prepare = prepare
+        self._began = time.monotonic_ns()
         self._deadline: int | None = None
         self._max_cpu_us: int | None = None
+        self._building = True
         self._ended = False
+        self._until = 0  # how long what the job has said may take to be read, once it has ended
         self._pid = 0
-        self._limits: dict[str, int | None] = {}
+        self._kill: Callable[[], None] = self._kill_pid
+        self._control: Channel | None = None
         self.scratch = -1
 
-    def run(
-        self, limits: dict[str, int | None], prepare: Callable[[int], None], before_start: Callable[[], None]
-    ) -> None:
-        """Builds the sandbox, starts the job and stays until it has ended. Raises EnforcementError, NotFoundError."""
-        woken = _catch_signals()
-        began = time.monotonic_ns()
-        self._pid, control = spawn(self._spec, self._cgroup)
-        try:
-            before_start()  # while the sandbox is built: it is the start of the job that must wait for it
-            self._build(control, prepare)
-            self._start(control, limits)
-            self._loop(control, woken)
-        finally:
-            self._console.restore()
-            control.close()
-            self._finish(began)
-
-    def _build(self, control: Channel, prepare: Callable[[int], None]) -> None:
+    def begin(self, pid: int, control: Channel, kill: Callable[[], None] | None = None) -> None:
+        """Takes over pid 1 of the sandbox, which is being built. `kill` ends it where it is no child of ours."""
+        self._pid, self._control = pid, control
+        self._kill = kill or self._kill_pid
         if self._cgroup:
-            self._cgroup.attach(self._pid)
-        while True:
-            kind, values, descriptors = control.receive()
-            if kind == messages.SCRATCH:
-                self.scratch = descriptors[0]
-                prepare(self.scratch)
-                control.send(messages.PREPARED)
-            elif kind == messages.LISTENERS and self._spec.network:
-                self._spec.network.in_launcher(control.socket)
-            elif kind == messages.READY:
-                return
-            else:
-                self._failed(kind, values)
+            self._cgroup.attach(pid)
 
-    def _start(self, control: Channel, limits: dict[str, int | None]) -> None:
-        self._limits = limits
-        wall = limits.get("max_wall_time")
-        self._max_cpu_us = cpu * 1_000_000 if (cpu := limits.get("max_cpu_time")) is not None else None
+    def _kill_pid(self) -> None:
+        os.kill(self._pid, _signal.SIGKILL)
+
+    # -- what is waited for -------------------------------------------------------------------------------------------
+
+    @property
+    def over(self) -> bool:
+        """Whether the job has ended and what it said was read, or not in time."""
+        if not self._ended:
+            return False
+        return time.monotonic_ns() >= self._until or not any(pump.wants() for pump in self._outputs())
+
+    @property
+    def building(self) -> bool:
+        return self._building
+
+    def wants(self) -> dict[int, int]:
+        """Descriptors and the poll(2) events to wait for on each. Changes with everything that happens."""
+        wanted: dict[int, int] = {}
+        if self._control and not self._ended:
+            wanted[self._control.fileno()] = select.POLLIN
+        if not self._building:
+            network = self._spec.network
+            if network and network.fileno() >= 0:
+                wanted[network.fileno()] = select.POLLIN
+            pumps: list[Input | Output] = [*self._outputs()] if self._ended else self._console.pumps
+            for pump in pumps:
+                for fd, events in pump.wants():
+                    wanted[fd] = wanted.get(fd, 0) | events
+        return wanted
+
+    def timeout_ms(self) -> int | None:
+        """How long to wait at most, None for as long as it takes."""
+        if self._ended:
+            return 50
+        if self._max_cpu_us is not None and self._cgroup:
+            return _CPU_CHECK_NS // 1_000_000
+        if self._deadline is None:
+            return None
+        return max(0, (self._deadline - time.monotonic_ns()) // 1_000_000 + 1)
+
+    # -- what came ----------------------------------------------------------------------------------------------------
+
+    def ready(self, fd: int) -> None:
+        """`fd`, one of those of `wants`, is ready."""
+        network = self._spec.network
+        if self._control and fd == self._control.fileno():
+            self._told(self._control)
+        elif network and fd == network.fileno():
+            network.read()
+        else:
+            for pump in self._console.pumps:
+                if any(fd == wanted for wanted, _events in pump.wants()):
+                    pump.ready(fd)
+
+    def _told(self, control: Channel) -> None:
+        kind, values, descriptors = control.receive()
+        if self._building:
+            self._built(control, kind, values, descriptors)
+        else:
+            self._ran(kind, values, descriptors)
+
+    def _built(self, control: Channel, kind: str, values: tuple[object, ...], descriptors: list[int]) -> None:
+        if kind == messages.SCRATCH:
+            self.scratch = descriptors[0]
+            self._prepare(self.scratch)
+            control.send(messages.PREPARED)
+        elif kind == messages.LISTENERS and self._spec.network:
+            self._spec.network.in_launcher(control.socket)
+        elif kind == messages.READY:
+            self._start(control)
+        else:
+            self._failed(kind, values)
+
+    def _start(self, control: Channel) -> None:
+        wall = self._limits.get("max_wall_time")
+        cpu = self._limits.get("max_cpu_time")
+        self._max_cpu_us = None if cpu is None else cpu * 1_000_000
+        self._building = False
         control.send(messages.GO)
         self._deadline = None if wall is None else time.monotonic_ns() + wall * 1_000_000_000
         self._console.started()
@@ -104,59 +174,11 @@ class Supervisor:
             )
         raise EnforcementError("keep", "the sandbox's init", hint="it ended before the job did")
 
-    def _loop(self, control: Channel, woken: int) -> None:
-        while not self._ended:
-            self._wait_once(control, woken)
-        until = time.monotonic_ns() + _DRAIN_NS
-        while any(pump.wants() for pump in self._outputs()) and time.monotonic_ns() < until:
-            self._wait_once(None, woken)
-
     def _outputs(self) -> list[Output]:
         return [pump for pump in self._console.pumps if isinstance(pump, Output)]
 
-    def _wait_once(self, control: Channel | None, woken: int) -> None:
-        poll = select.poll()
-        poll.register(woken, select.POLLIN)
-        if control:
-            poll.register(control.fileno(), select.POLLIN)
-        owners = self._register(poll)
-        network = self._spec.network
-        if network and network.fileno() >= 0:
-            poll.register(network.fileno(), select.POLLIN)
-        for fd, _events in poll.poll(self._timeout_ms()):
-            if fd == woken:
-                self._signalled(os.read(woken, 512), control)
-            elif network and fd == network.fileno():
-                network.read()
-            elif control and fd == control.fileno():
-                self._told(control)
-            else:
-                for pump in owners[fd]:
-                    pump.ready(fd)
-        self._check_limits()
-
-    def _register(self, poll: select.poll) -> dict[int, list[Input | Output]]:
-        wanted: dict[int, int] = {}
-        owners: dict[int, list[Input | Output]] = {}
-        pumps: list[Input | Output] = [*self._outputs()] if self._ended else self._console.pumps
-        for pump in pumps:
-            for fd, events in pump.wants():
-                wanted[fd] = wanted.get(fd, 0) | events
-                owners.setdefault(fd, []).append(pump)
-        for fd, events in wanted.items():
-            poll.register(fd, events)
-        return owners
-
-    def _timeout_ms(self) -> int | None:
-        if self._ended:
-            return 50
-        if self._max_cpu_us is not None and self._cgroup:
-            return _CPU_CHECK_NS // 1_000_000
-        if self._deadline is None:
-            return None
-        return max(0, (self._deadline - time.monotonic_ns()) // 1_000_000 + 1)
-
-    def _check_limits(self) -> None:
+    def check_limits(self) -> None:
+        """To be called after each wait: ends the job whose time is over."""
         if self._ended:
             return
         if self._deadline is not None and time.monotonic_ns() >= self._deadline:
@@ -165,20 +187,23 @@ class Supervisor:
             self._end("max_cpu_time")
 
     def _end(self, limit: str) -> None:
-        os.kill(self._pid, _signal.SIGKILL)
+        self._kill()
         self._result.ended(_signal.SIGKILL)
         self._result.limited(limit)
+        self._at_end()
+
+    def _at_end(self) -> None:
         self._ended = True
+        self._until = time.monotonic_ns() + _DRAIN_NS
 
-    def _signalled(self, numbers: bytes, control: Channel | None) -> None:
-        for number in numbers:
-            if number == _SIGWINCH:
-                self._console.resize()
-            elif number in _FORWARDED and control:
-                control.send(messages.SIGNAL, (number,))
+    def signal(self, number: int) -> None:
+        """Passes a signal of the caller on to the job; SIGWINCH copies the size of the caller's terminal."""
+        if number == _SIGWINCH:
+            self._console.resize()
+        elif number in _FORWARDED and self._control and not self._ended:
+            self._control.send(messages.SIGNAL, (number,))
 
-    def _told(self, control: Channel) -> None:
-        kind, values, descriptors = control.receive()
+    def _ran(self, kind: str, values: tuple[object, ...], descriptors: list[int]) -> None:
         if kind == messages.TERMINAL:
             self._console.attach_terminal(descriptors[0])
         elif kind == messages.REFUSED_EXEC:
@@ -193,22 +218,30 @@ class Supervisor:
                 self._result.limited(limit)
             self._result.usage.user_us, self._result.usage.system_us = user, system
             self._result.usage.peak_memory = rss
-            self._ended = True
+            self._at_end()
         elif not kind and self._cgroup and self._cgroup.out_of_memory():
             # memory that no process holds (a full tmpfs) makes the kernel choose among all, pid 1 included
             self._result.ended(_signal.SIGKILL)
             self._result.limited("max_memory")
-            self._ended = True
+            self._at_end()
         else:
             self._failed(kind, values)
 
-    def _finish(self, began: int) -> None:
-        """Waits for pid 1: when waitpid(2) returns, the kernel has ended every process of the sandbox."""
-        if not self._ended:
-            os.kill(self._pid, _signal.SIGKILL)
-        os.waitpid(self._pid, 0)
+    # -- the end ------------------------------------------------------------------------------------------------------
+
+    def stop(self) -> None:
+        """Gives the terminal back, and ends pid 1 where it has not ended. Safe to call twice."""
+        self._console.restore()
+        if self._control:
+            self._control.close()
+            self._control = None
+            if not self._ended:
+                self._kill()
+
+    def account(self) -> None:
+        """When pid 1 is gone, and with it every process of the sandbox: what the job used."""
         usage = self._result.usage
-        usage.wall_us = (time.monotonic_ns() - began) // 1000
+        usage.wall_us = (time.monotonic_ns() - self._began) // 1000
         usage.output_bytes = self._console.budget.passed
         usage.output_dropped = self._console.budget.dropped
         if self._cgroup:
@@ -220,6 +253,36 @@ class Supervisor:
         if cgroup.out_of_memory() and self._result.signal == _signal.SIGKILL and self._result.limit is None:
             self._result.limited("max_memory")
         cgroup.remove()
+
+
+def supervise(supervision: Supervision, spec: Spec, cgroup: Cgroup | None, before_start: Callable[[], None]) -> None:
+    """Runs one job to its end in this process. Raises EnforcementError, NotFoundError, RefusedError."""
+    woken = _catch_signals()
+    pid, control = spawn(spec, cgroup)
+    try:
+        supervision.begin(pid, control)
+        before_start()  # while the sandbox is built: it is the start of the job that must wait for it
+        while not supervision.over:
+            _wait_once(supervision, woken)
+    finally:
+        supervision.stop()
+        os.waitpid(pid, 0)  # when it returns, the kernel has ended every process of the sandbox
+        supervision.account()
+
+
+def _wait_once(supervision: Supervision, woken: int) -> None:
+    poll = select.poll()
+    if not supervision.building:  # a signal that comes earlier waits in the pipe
+        poll.register(woken, select.POLLIN)
+    for fd, events in supervision.wants().items():
+        poll.register(fd, events)
+    for fd, _events in poll.poll(supervision.timeout_ms()):
+        if fd != woken:
+            supervision.ready(fd)
+            continue
+        for number in os.read(woken, 512):
+            supervision.signal(number)
+    supervision.check_limits()
 
 
 def _catch_signals() -> int:
