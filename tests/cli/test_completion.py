@@ -51,7 +51,7 @@ def offered(shell: str, script: str, *words: str) -> list[str]:
     name = [] if shell == "fish" else [shell]
     done = subprocess.run(
         [shell, "-c", code, *name, script, *words], capture_output=True, text=True, check=True, timeout=30,
-        cwd=os.path.dirname(__file__), env={"PATH": os.environ["PATH"], "HOME": "/nonexistent", "TERM": "dumb"},
+        cwd=os.path.dirname(__file__), env={"PATH": os.environ["PATH"], "HOME": os.path.dirname(script), "TERM": "dumb"},
     )  # fmt: skip
     assert done.stderr == ""
     # zsh leaves the choosing of what fits to compadd, which is ours here
