@@ -24,19 +24,27 @@ _HOME = "/opt/mlsandbox"
 LIBRARY = f"{_HOME}/lib"
 PACKAGES = f"{_HOME}/packages"
 _PYTHON = f"{_HOME}/python"
+# A shared libpython is looked for where it was built to be installed, which is not where the job sees it. The variable
+# is taken back before the first line of ours runs: what the program starts has the caller's own, if that is granted.
+_SEARCH = "LD_LIBRARY_PATH"
+_RESTORE = f"import os; own = os.environ.pop({_SEARCH!r}).partition(':')[2]; own and os.environ.update({_SEARCH}=own); "
 _READ_ONLY = ("ro", "nosuid", "nodev", "noexec")
 _RUNNABLE = ("ro", "nosuid", "nodev")
 
 
 class Interpreter:
-    """`path` is the interpreter as the job sees it; `programs`, `mounts` and `rules` bring it and the library in."""
+    """`path` is the interpreter as the job sees it; `programs`, `mounts` and `rules` bring it and the library in.
 
-    __slots__ = ("mounts", "path", "programs", "rules")
+    `moved`: it stands elsewhere than outside.
+    """
+
+    __slots__ = ("mounts", "moved", "path", "programs", "rules")
 
     def __init__(self, path: str, programs: tuple[str, ...], mounts: tuple[Operation, ...]) -> None:
         self.path = path
         self.programs = programs
         self.mounts = mounts
+        self.moved = path.startswith(_PYTHON)
         runnable = landlock.READ | landlock.EXECUTE
         self.rules = (
             Rule(LIBRARY, landlock.READ),
@@ -48,10 +56,13 @@ class Interpreter:
         """Brings the interpreter into the view of `job`, and makes it the image."""
         job.path = self.path
         job.programs, job.mounts, job.rules = self.programs, self.mounts, self.rules
+        if self.moved:
+            job.environment[_SEARCH] = f"{_PYTHON}/lib:{job.environment.get(_SEARCH, '')}"
 
     def arguments(self, module: str) -> list[str]:
         """The argv that runs `launcher.MODULE.main()` isolated: no environment, no user site, nothing of the cwd."""
-        code = f"import sys; sys.path.insert(0, {LIBRARY!r}); from {module} import main; sys.exit(main())"
+        code = _RESTORE if self.moved else ""
+        code += f"import sys; sys.path.insert(0, {LIBRARY!r}); from {module} import main; sys.exit(main())"
         return [self.path, "-I", "-S", "-c", code]
 
 
