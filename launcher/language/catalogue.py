@@ -37,3 +37,18 @@ HOST_FUNCTIONS = frozenset(_HOST_FUNCTIONS.split())
 # Modules of the host language that no ML program has under such a name unless it brings its own.
 _HOST_MODULES = "os sys subprocess shutil pickle marshal imp importlib types inspect gc ctypes builtins"
 HOST_MODULES = frozenset({*_HOST_MODULES.split(), "__builtin__", "__builtins__"})
+
+# Methods and functions of the host that generated code may call as they are (`launcher.language.generate_calls`).
+# Not `join`: the first try would use up an iterator.
+STRING_METHODS = frozenset((
+    "upper", "lower", "strip", "lstrip", "rstrip", "capitalize", "title", "swapcase", "replace", "split", "rsplit",
+    "startswith", "endswith", "find", "rfind", "rindex", "isdigit", "isalpha", "isalnum", "isspace",
+    "istitle", "isupper", "islower", "center", "ljust", "rjust",
+))  # fmt: skip
+# Functions of the library's `math` that are the host's own wherever that succeeds.
+MATH_FUNCTIONS = frozenset(("sqrt", "sin", "cos", "tan", "atan", "floor", "ceil"))
+# Methods that only arrays have: a test holds that no other ML value has such an attribute in the host, so that
+# `value.append(x)` may be written as it is, and fails with an AttributeError on everything else.
+OWN_LIST_METHODS = frozenset(("append", "insert", "remove", "reverse"))
+# Methods whose effect comes last and cannot fail half-way with a TypeError.
+LIST_METHODS = frozenset(("append", "insert", "remove", "pop", "reverse", "clear", "copy"))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 
+from launcher.language.compiled import FILE_PREFIX
 from launcher.language.diagnostics import Diagnostic, SourceError
 from launcher.language.generate import Generator
 
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from launcher.language.names import Names
     from launcher.language.source import Source
 
-# The file name in code objects by which tracebacks know ML frames; the program's name follows.
-FILE_PREFIX = "ml:"
 _FUNCTION_NAMES = {"main": "<program>", "<module>": "<input>"}
 
 

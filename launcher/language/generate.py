@@ -84,6 +84,9 @@ class Generator(CallGenerator):
     def body(self, statements: Iterable[ast.Statement]) -> None:
         """Statements at the current indentation; at least one line."""
         before, temporaries = len(self.lines), self.temporaries
+        if not self.single and not self.session:
+            statements = tuple(statements)
+            self.repeated.find(statements)
         for statement in statements:
             self.temporaries = temporaries
             self.statement = len(self.lines)
@@ -236,7 +239,7 @@ class Generator(CallGenerator):
                 self.indent += 1
                 statement, word = len(self.lines), "if"
             self.statement = statement
-            test = self.expression(branch.test) if word == "if" else self.sometimes(branch.test)
+            test = self.test(branch.test) if word == "if" else self.sometimes(branch.test)
             self.line(f"{word} {test}:")
             self.block(branch.body)
             word = "elif"
@@ -247,7 +250,7 @@ class Generator(CallGenerator):
 
     def while_(self, node: ast.While) -> None:
         written = self.written
-        test = self.expression(node.test)
+        test = self.test(node.test)
         count = self.written - written
         if not count:
             self.last(f"while {test}:", node)

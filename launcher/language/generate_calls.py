@@ -8,9 +8,9 @@ unbound method does so.
 from __future__ import annotations
 
 from launcher.language import ast
-from launcher.language.catalogue import BUILTINS, LIBRARY
+from launcher.language.catalogue import BUILTINS, LIBRARY, LIST_METHODS, OWN_LIST_METHODS, STRING_METHODS
 from launcher.language.generate_expressions import ExpressionGenerator, is_constant
-from launcher.language.purity import IMPURE, LIST_METHODS, STRING_METHODS
+from launcher.language.purity import IMPURE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -91,7 +91,10 @@ class CallGenerator(ExpressionGenerator):
         ):
             return None
         fast, slow = self.both(parts)
-        return f"list_{name}({', '.join(fast)})", f"method({slow[0]}, {name!r})({', '.join(slow[1:])})"
+        quick = f"list_{name}({', '.join(fast)})"
+        if name in OWN_LIST_METHODS and not is_constant(fast[0]):
+            quick = f"{fast[0]}.{name}({', '.join(fast[1:])})"
+        return quick, f"method({slow[0]}, {name!r})({', '.join(slow[1:])})"
 
     def _impure(self, nodes: Sequence[ast.Expression]) -> bool:
         return any(self.pure(node) == IMPURE for node in nodes)

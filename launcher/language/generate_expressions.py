@@ -17,6 +17,7 @@ from __future__ import annotations
 from launcher.language import ast
 from launcher.language.catalogue import BUILTIN_MODULE, BUILTINS, CONSTANTS
 from launcher.language.purity import GUARDED, LONGEST_CHAIN, PLAIN, Purity
+from launcher.language.repeated import Repeated
 from launcher.language.writer import Writer
 
 TYPE_CHECKING = False
@@ -32,6 +33,7 @@ _COMPARISONS = frozenset(("==", "!=", "<", ">", "<=", ">="))
 _IDENTITY = {"==": "is", "!=": "is not"}
 # Forms that are surely no constants, for which the host would warn.
 _PLAIN = frozenset((ast.Name, ast.Member, ast.Index, ast.Call))
+_LEAVES = frozenset((ast.Name, ast.Number, ast.String, ast.Boolean))
 # Operators that stand in one chain without parentheses between them.
 _FAMILY = {"+": "sum", "-": "sum", "*": "product", "/": "product", "//": "product", "%": "product"}
 _FAMILY |= {"&&": "and", "||": "or"}
@@ -40,7 +42,7 @@ _FAMILY |= {"&&": "and", "||": "or"}
 class ExpressionGenerator(Writer):
     """Each method returns host text of one expression; lines that must run before it are written."""
 
-    __slots__ = ("members", "names", "path", "purity", "single")
+    __slots__ = ("members", "names", "path", "purity", "repeated", "single")
 
     def __init__(self, names: Names, scope: Scope) -> None:
         super().__init__(scope)
@@ -52,6 +54,7 @@ class ExpressionGenerator(Writer):
         # "fast" or "slow" while one of the two texts of an expression is made.
         self.path = ""
         self.purity = Purity(scope, names.modules)
+        self.repeated = Repeated(self.purity)
 
     def expression(self, node: ast.Expression) -> str:
         if self.inline or self.path or self.pure(node) != GUARDED:
@@ -83,6 +86,22 @@ class ExpressionGenerator(Writer):
             texts.append([self.expression(node) for node in nodes])
             self.path = before
         return texts[0], texts[1]
+
+    def test(self, node: ast.Expression) -> str:
+        """A condition. Of a comparison the sides are tried, not the whole: the host has one instruction for comparing
+        and branching, and none for keeping what came of it.
+        """
+        comparison = isinstance(node, ast.Binary) and node.operator in _COMPARISONS
+        if self.inline or self.path or not comparison or self.pure(node) != GUARDED:
+            return self.expression(node)
+        assert isinstance(node, ast.Binary)  # noqa: S101  what `comparison` says
+        sides = [node.left, node.right]
+        tried = [side for side in sides if type(side) not in _LEAVES]
+        kept = {side: Text(self.temporary()) for side in tried}
+        pattern = "; ".join([f"{text.text} = {{}}" for text in kept.values()])
+        self.guarded(pattern, tried)
+        left, right = [kept.get(side, side) for side in sides]
+        return f"({self.expression(left)} {self._comparison(node)} {self.expression(right)})"
 
     def operands(self, nodes: Sequence[ast.Expression]) -> list[str]:
         """The texts of several expressions that are evaluated in this order."""
@@ -200,6 +219,12 @@ class ExpressionGenerator(Writer):
     # Members, indices and calls.
 
     def member(self, node: ast.Member) -> str:
+        kept = self.repeated.names.get(node) if self.path else None
+        if kept is None:
+            return self._member(node)
+        return f"({kept} := {self._member(node)})" if node in self.repeated.first else kept
+
+    def _member(self, node: ast.Member) -> str:
         if isinstance(node.base, ast.ObjectLiteral):
             return f"{self.expression(node.base)}[{node.name!r}]"
         base = self.expression(node.base)

@@ -1,18 +1,14 @@
 """The front end as one call: bytes of a program to something that `launcher.runtime` can run.
 
-Pure: user modules come from a function of the caller. A `Program` goes to bytes and back with `marshal`, for a cache
-keyed by `cache_key`; those bytes are code, so a cache must be as trusted as the interpreter.
+Pure: user modules come from a function of the caller.
 """
 
 from __future__ import annotations
 
-import marshal
-import sys
-
-from launcher.canonical import sha256_hex
 from launcher.language import ast, declare, names
 from launcher.language.catalogue import BUILTIN_MODULE, HOST_MODULES, LIBRARY
 from launcher.language.codegen import generate, generate_session
+from launcher.language.compiled import SESSION, Program, Unit
 from launcher.language.diagnostics import Diagnostic, Findings, SourceError
 from launcher.language.parser import parse
 from launcher.language.source import Source
@@ -21,72 +17,12 @@ from launcher.language.uses import uses
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import CodeType
     from typing import Any
 
     # Dotted name of a user module -> its source, or None when there is none.
     Loader = Callable[[str], bytes | None]
 
-# Changes whenever the same source would give other code.
-LANGUAGE_VERSION = 1
 MAX_MODULES = 200
-# A source that begins so is no program but asks for an interactive session on stdin: `launcher.runtime.main`.
-SESSION = b"#!mlsandbox repl"
-
-
-class Unit:
-    """One compiled source: its name and text (for stack traces), its code, the offset of each line of the code, and
-    the full names of the user modules that its imports mean.
-    """
-
-    __slots__ = ("code", "marks", "modules", "name", "text")
-
-    def __init__(self, name: str, text: str, code: CodeType, marks: tuple[int, ...], modules: dict[str, str]) -> None:
-        self.name = name
-        self.text = text
-        self.code = code
-        self.marks = marks
-        self.modules = modules
-
-    def parts(self) -> tuple[Any, ...]:
-        return self.name, self.text, self.code, self.marks, self.modules
-
-
-class Program:
-    """A compiled program: its main unit, its user modules by full name, and what it declares and imports.
-
-    `needs` is a list of `Grant.to_data()` values, `imports` the dotted names in order.
-    """
-
-    __slots__ = ("imports", "main", "modules", "needs")
-
-    def __init__(self, main: Unit, modules: dict[str, Unit], needs: list[dict[str, Any]], imports: list[str]) -> None:
-        self.main = main
-        self.modules = modules
-        self.needs = needs
-        self.imports = imports
-
-    def to_bytes(self) -> bytes:
-        """The program for a cache."""
-        modules = {name: unit.parts() for name, unit in self.modules.items()}
-        return marshal.dumps((_version(), self.main.parts(), modules, self.needs, self.imports))
-
-    @classmethod
-    def from_bytes(cls, data: bytes) -> Program:
-        """The inverse of `to_bytes`; the bytes must be trusted. Raises ValueError when another version wrote them."""
-        version, main, modules, needs, imports = marshal.loads(data)  # noqa: S302  a trusted cache, see above
-        if version != _version():
-            raise ValueError("compiled by another version")
-        return cls(Unit(*main), {name: Unit(*parts) for name, parts in modules.items()}, needs, imports)
-
-
-def _version() -> tuple[Any, ...]:
-    return LANGUAGE_VERSION, sys.implementation.cache_tag, sys.hexversion
-
-
-def cache_key(data: bytes) -> str:
-    """What a cache keys the program of these source bytes by: content and version."""
-    return sha256_hex(repr(_version()).encode() + b"\n" + data)
 
 
 def compile_program(data: bytes, name: str, loader: Loader | None = None) -> Program:

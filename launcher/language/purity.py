@@ -8,7 +8,7 @@ expression of names, constants, operators, members, indices and of calls that ch
 from __future__ import annotations
 
 from launcher.language import ast
-from launcher.language.catalogue import BUILTINS, CONSTANTS
+from launcher.language.catalogue import BUILTINS, CONSTANTS, MATH_FUNCTIONS, STRING_METHODS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,17 +25,6 @@ LONGEST_CHAIN = 100
 
 # Builtins without effects that cost little to call twice.
 _BUILTINS = frozenset(("len", "str", "int", "float", "bool", "typeof", "isinstance", "abs", "min", "max", "chr", "ord"))
-
-# Not `join`: the first try would use up an iterator.
-STRING_METHODS = frozenset((
-    "upper", "lower", "strip", "lstrip", "rstrip", "capitalize", "title", "swapcase", "replace", "split", "rsplit",
-    "startswith", "endswith", "find", "rfind", "rindex", "isdigit", "isalpha", "isalnum", "isspace",
-    "istitle", "isupper", "islower", "center", "ljust", "rjust",
-))  # fmt: skip
-# Functions of the library's `math` that are the host's own wherever that succeeds.
-MATH_FUNCTIONS = frozenset(("sqrt", "sin", "cos", "tan", "atan", "floor", "ceil"))
-# Their effect comes last and cannot fail half-way with a TypeError.
-LIST_METHODS = frozenset(("append", "insert", "remove", "pop", "reverse", "clear", "copy"))
 
 
 class Purity:

@@ -6,7 +6,7 @@ says that the value cannot be called is the name looked up, in the temporary's o
 
 from __future__ import annotations
 
-from launcher.language.codegen import FILE_PREFIX
+from launcher.language.compiled import FILE_PREFIX
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -9,8 +9,7 @@ from __future__ import annotations
 import math
 from types import FunctionType
 
-from launcher.language.catalogue import HOST_FUNCTIONS, LIBRARY
-from launcher.language.purity import LIST_METHODS, MATH_FUNCTIONS, STRING_METHODS
+from launcher.language.catalogue import HOST_FUNCTIONS, LIBRARY, LIST_METHODS, MATH_FUNCTIONS, STRING_METHODS
 from launcher.runtime import access, errors
 from launcher.runtime.builtins_ml import BUILTINS
 from launcher.runtime.library import Function, Module
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from launcher.language.program import Program, Unit
+    from launcher.language.compiled import Program, Unit
 
 _STDLIB = "launcher.runtime.stdlib."
 # `network` is what the first documents call `http`.
@@ -184,7 +183,7 @@ _COMMON: dict[str, Any] = {
     "Exception": Exception,
     "NameError": NameError,
     "TypeError": TypeError,
-    "MISS": (KeyError, TypeError, ValueError),
+    "MISS": (KeyError, TypeError, ValueError, AttributeError),
     "NOTHING": NOTHING,
     "UserError": errors.UserError,
     "abs": abs,

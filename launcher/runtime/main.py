@@ -8,15 +8,15 @@ or ends in an error.
 
 from __future__ import annotations
 
-import signal
+import _signal
 import sys
 
+from launcher.language.compiled import SESSION, Program
 from launcher.language.diagnostics import SourceError
-from launcher.language.program import SESSION, Program, compile_program
 from launcher.language.source import MAX_SOURCE
-from launcher.runtime.descriptors import CONTEXT, MAX_CONTEXT, REPORT, SOURCE, is_open, read_all
+from launcher.runtime import collecting
+from launcher.runtime.descriptors import CONTEXT, MAX_CONTEXT, REPORT, SOURCE, is_open, json_value, read_all
 from launcher.runtime.machine import NOTHING, Machine
-from launcher.runtime.trace import report
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,8 +33,9 @@ MAX_RESULT = 3000
 
 def main() -> int:
     """Run the job; returns the exit status."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # an interrupt ends the job, no handler of the program sees it
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    collecting.postpone()
+    _signal.signal(_signal.SIGINT, _signal.SIG_DFL)  # an interrupt ends the job, no handler of the program sees it
+    _signal.signal(_signal.SIGPIPE, _signal.SIG_DFL)
     for stream in (sys.stdin, sys.stdout, sys.stderr):
         stream.reconfigure(encoding="utf-8", errors="surrogateescape")  # type: ignore[union-attr]
     source, context = read_all(SOURCE, MAX_SOURCE + 1), _context()
@@ -50,17 +51,17 @@ def main() -> int:
 
 
 def _session(context: dict[str, Any]) -> int:
+    from launcher.language.program import compile_program
     from launcher.runtime import repl
 
     sys.setrecursionlimit(RECURSION_LIMIT)
     enter(context, compile_program(b"", "session"))
+    collecting.settle()
     return repl.main()
 
 
 def _context() -> dict[str, Any]:
-    import json
-
-    value = json.loads(read_all(CONTEXT, MAX_CONTEXT) or b"{}")
+    value = json_value(read_all(CONTEXT, MAX_CONTEXT) or b"{}")
     if not isinstance(value, dict):
         raise TypeError("the context is a JSON object")
     return value
@@ -74,6 +75,8 @@ def load_program(source: bytes, context: dict[str, Any]) -> Program:
             return Program.from_bytes(read_all(compiled, MAX_CONTEXT))
         except (ValueError, EOFError, TypeError):
             pass  # another version wrote it: compile
+    from launcher.language.program import compile_program
+
     modules: dict[str, str] = context.get("modules") or {}
 
     def loader(name: str) -> bytes | None:
@@ -104,12 +107,15 @@ def execute(program: Program, reporter: Reporter) -> int:
     """Run a compiled program, print an uncaught error, report the result; returns the exit status."""
     sys.setrecursionlimit(RECURSION_LIMIT)
     machine = Machine(program)
+    collecting.settle()
     status = 0
     try:
         result = machine.run()
         if result is not NOTHING:
             reporter.note("result", result_detail(result))
     except Exception as error:  # noqa: BLE001  whatever a program did, it ends with a report
+        from launcher.runtime.trace import report
+
         sys.stdout.flush()
         sys.stderr.write(report(error, machine.units()) + "\n")
         status = 1

@@ -11,7 +11,7 @@ import sys
 from types import FunctionType
 
 from launcher.language.diagnostics import SourceError
-from launcher.language.program import Unit, compile_input, compile_program
+from launcher.language.program import compile_input, compile_program
 from launcher.runtime.machine import Machine
 from launcher.runtime.trace import report
 from launcher.runtime.values import quoted
@@ -20,6 +20,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
+
+    from launcher.language.compiled import Unit
 
 PROMPT, MORE = "ml> ", "..> "
 HELP = ":names shows your variables, :quit ends; an empty line gives up an unfinished input"

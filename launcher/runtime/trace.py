@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from launcher.language.codegen import FILE_PREFIX
+from launcher.language.compiled import FILE_PREFIX
 from launcher.language.diagnostics import excerpt
 from launcher.language.source import Source
 from launcher.runtime.errors import CapabilityError, RethrownError, UserError, described
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import TracebackType
 
-    from launcher.language.program import Unit
+    from launcher.language.compiled import Unit
 
     Frame = tuple[str, str, int, int]  # function, unit, line, column
 

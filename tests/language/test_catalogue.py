@@ -2,13 +2,12 @@
 
 import os
 
-from launcher.language.catalogue import BUILTINS, LIBRARY
+from launcher.language.catalogue import BUILTINS, LIBRARY, LIST_METHODS, OWN_LIST_METHODS, STRING_METHODS
 from launcher.language.program import compile_program
-from launcher.language.purity import LIST_METHODS, STRING_METHODS
 from launcher.runtime import stdlib
 from launcher.runtime.access import METHODS
-from launcher.runtime.errors import KINDS
-from launcher.runtime.library import Module
+from launcher.runtime.errors import KINDS, Caught
+from launcher.runtime.library import Function, Module, Object
 from launcher.runtime.machine import _FILES, Machine, library
 
 
@@ -49,3 +48,21 @@ def test_kinds_are_host_names_of_errors() -> None:
     import builtins
 
     assert all(issubclass(getattr(builtins, name), Exception) for name in KINDS)
+
+
+def host_types() -> list[type]:
+    """Every host type that an ML value may have, arrays apart."""
+    for name in LIBRARY:
+        library(name)
+    kinds = [Object, Module, *Module.__subclasses__()]
+    for kind in kinds:
+        kinds += kind.__subclasses__()
+    values = ["", b"", 0, 0.5, True, None, (), {}, 1j, range, iter([]), iter(()), iter(""), iter({}), lambda: 0]
+    return [*kinds, Function, Caught, *map(type, values), type(iter({}.values())), type(enumerate("")), zip, reversed]
+
+
+def test_methods_that_are_called_without_a_check_are_those_of_arrays_alone() -> None:
+    """`value.append(x)` is compiled to just that: on anything else the host must not find an attribute."""
+    assert METHODS[list] >= OWN_LIST_METHODS
+    for kind in host_types():
+        assert not [name for name in OWN_LIST_METHODS if hasattr(kind, name)], kind

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from launcher.language import analysis
-from launcher.language.codegen import FILE_PREFIX
+from launcher.language.compiled import FILE_PREFIX
 from launcher.language.diagnostics import SourceError
 from launcher.language.program import compile_program
 from launcher.runtime.context import Context

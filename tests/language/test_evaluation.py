@@ -287,3 +287,33 @@ def test_compound_assignment_is_assignment(tree: ast.Expression, operator: str, 
     short = actual(f"{PRELUDE}{target} {operator}= {text};{tail}")
     long = actual(f"{PRELUDE}{target} = {target} {operator} ({text});{tail}")
     assert comparable(short) == comparable(long), text
+
+
+# Rows of assignments: `q` and `o` are one object, `e.k` is no entry of an object, `x.gone` is null.
+READS = ["o.k", "q.k", "p.n", "o.inner.k", "o.gone", "c.k", "c.message", "a[0]", "n", "3", "(o.k > 3 && q.j)", "o.j"]
+READS += ["(p.n == null ? o.k : o.j)", "(n || q.k)", "[o.k, q.k][1]", "o.inner.inner.k"]
+TARGETS = ["n", "m", "o.k", "q.k", "p.n", "q.j", "o.inner.k", "o.inner", "a[0]", 'q["k"]', "o", "q", "a[0:1]"]
+ASSIGNMENTS = st.tuples(
+    st.sampled_from(TARGETS),
+    st.sampled_from(["=", "=", "+="]),
+    st.lists(st.sampled_from(READS), min_size=1, max_size=4),
+).map(lambda parts: f"{parts[0]} {parts[1]} {' + '.join(parts[2])};")
+ROW = """
+function nothing() { }
+a = [10, 20]; n = 1; m = 2; caught = null; c = null;
+inner = {k: 5}; inner.inner = inner;
+o = {k: 2, j: 4, inner: inner}; q = o; p = {n: 7};
+try { throw {message: 1, k: 3}; } except (e) { c = e; }
+function row() {
+  nonlocal a, n, m, o, q, p, c;
+"""
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(ASSIGNMENTS, min_size=2, max_size=6))
+def test_members_that_are_read_again_are_read_as_if_for_the_first_time(row: list[str]) -> None:
+    end = "}\ntry { row(); } except (e) { caught = e.type + e; }\n"
+    end += "result = [n, m, o == q, o, q, p, a, caught];"
+    run = actual(ROW + "".join(row) + end)
+    apart = actual(ROW + "nothing();".join(row) + end)  # a call may change anything, so nothing is kept over it
+    assert str(run) == str(apart), "".join(row)

@@ -2,10 +2,11 @@
 
 import pytest
 
-from launcher.language import program as front
+from launcher.language import compiled as front
+from launcher.language.compiled import Program, cache_key
 from launcher.language.diagnostics import SourceError
 from launcher.language.imports import collect, module_names
-from launcher.language.program import Program, cache_key, compile_program
+from launcher.language.program import compile_program
 from launcher.runtime.machine import Machine
 
 
