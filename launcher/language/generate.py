@@ -162,7 +162,8 @@ class Generator(CallGenerator):
         texts = iter(self.operands((node.value, target.base, *parts)))
         value, base = next(texts), next(texts)
         bounds = [next(texts) if part is not None else "" for part in (target.low, target.high, target.step)]
-        self.last(f"{self.subscriptable(base)}[{':'.join(bounds)}] = {value}", node)
+        # Since CPython 3.12 a slice can be the key of a dictionary, where no ML program may put one.
+        self.last(f"array({base})[{':'.join(bounds)}] = {value}", node)
 
     def _compound(self, node: ast.Assign) -> None:
         """`target op= value` is `target = target op value`, with the parts of the target evaluated once."""

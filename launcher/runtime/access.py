@@ -83,6 +83,15 @@ def set_entry(value: Any, name: str, new: Any) -> None:
         set_member(value, name, new)
 
 
+def array(value: Any) -> Any:
+    """A value whose slice may be assigned. Raises TypeError for all but arrays, with the host's texts."""
+    if type(value) is list:
+        return value
+    if type(value) is dict or (type(value) is Caught and type(value.value) is dict):
+        raise TypeError("unhashable type: 'slice'")
+    raise TypeError(f"{type_name(value)!r} object does not support item assignment")
+
+
 def function_of(module: Module, name: str) -> Callable[..., Any]:
     """What a call of a module's member calls, found when the module is imported; an error waits for the call."""
     try:

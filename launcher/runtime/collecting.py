@@ -1,9 +1,10 @@
 """How the host's collector of reference cycles is set for one job.
 
 Most of what ML programs make is freed by counting references; cycles are rare. The host looks for them after every
-700 new containers, which costs an object-heavy program a quarter of its time (`objects` of tests/bench/bench_language.py), so a job looks less often: what it can
-hold back in dead cycles is `THRESHOLD` containers of a young generation, a few MiB. While a program is being compiled
-everything is kept (a syntax tree has no cycles), and what the start has made is never looked at again.
+700 new containers, which costs an object-heavy program a quarter of its time (`objects` of bench_language.py). A job
+looks less often: what it can hold back in dead cycles is `THRESHOLD` containers of a young generation, a few MiB.
+While a program is being compiled everything is kept, since a syntax tree has no cycles; what the start has made is
+never looked at.
 """
 
 from __future__ import annotations

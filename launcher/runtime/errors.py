@@ -161,6 +161,8 @@ def text_of(error: BaseException) -> str:
 def described(error: BaseException) -> tuple[str, str]:
     """Kind and text of an error as ML shows them: the call of an entry that is no function has its own text."""
     kind, text = kind_of(error), text_of(error)
+    if kind == "KeyError" and error.args and type(error.args[0]) is slice:
+        return "TypeError", "unhashable type: 'slice'"  # as before CPython 3.12
     if kind == "TypeError" and text.endswith(_NOT_CALLABLE):
         from launcher.runtime.calls import called_property
 

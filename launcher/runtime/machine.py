@@ -187,6 +187,7 @@ _COMMON: dict[str, Any] = {
     "NOTHING": NOTHING,
     "UserError": errors.UserError,
     "abs": abs,
+    "array": access.array,
     "bin": bin,
     "bool": bool,
     "caught": errors.caught,

@@ -10,7 +10,7 @@ from launcher.runtime.library import Function, Object
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from typing import Any
 
 _KINDS: dict[type, str] = {
@@ -79,46 +79,52 @@ def rounded(x: Any, digits: int | None = None) -> Any:
 
 
 def total(values: Iterable[Any], start: Any = 0) -> Any:
-    """`sum(a)`: floats are summed with Neumaier's compensation, as CPython does since 3.12."""
-    if sys.version_info >= (3, 12) or type(values) in _REPEATABLE:
-        result = sum(values, start)
-        if sys.version_info >= (3, 12) or type(result) is not float:
-            return result
-    result = start
-    iterator = iter(values)
-    for x in iterator:
-        if type(x) is float or type(result) is float:
-            return _compensated(result, x, iterator)
+    """`sum(a)`: floats are summed with compensation, as CPython has it since 3.12."""
+    return sum(values, start) if sys.version_info >= (3, 12) else compensated(values, start)
+
+
+def compensated(values: Iterable[Any], start: Any = 0) -> Any:
+    """The sum as CPython 3.12 makes it: machine integers up to the first float, then floats by Neumaier's method (and
+    integers without it), and from the first other value on by plain addition.
+    """
+    result, rest = start, iter(values)
+    if _machine(result):
+        for x in rest:
+            fits = _machine(x) and _machine(result + x)
+            result = result + x
+            if not fits:
+                break
+    if type(result) is float:
+        result = _floats(result, rest)
+    for x in rest:
         result = result + x
     return result
 
 
-_REPEATABLE = frozenset((list, tuple))
-
-
-def _compensated(result: Any, x: Any, rest: Iterable[Any]) -> Any:
-    pending = [x]
+def _floats(result: float, rest: Iterator[Any]) -> Any:
     compensation = 0.0
-    result = float(result) if type(result) in _PLAIN else result
-    for source in (pending, rest):
-        for item in source:
-            if type(item) not in _PLAIN or type(result) is not float:
-                result = (result + compensation if compensation else result) + item
-                compensation = 0.0
-                continue
-            number = float(item)
-            summed = result + number
-            if abs(result) >= abs(number):
-                compensation += (result - summed) + number
-            else:
-                compensation += (number - summed) + result
+    for x in rest:
+        if type(x) is float:
+            summed = result + x
+            compensation += (result - summed) + x if abs(result) >= abs(x) else (x - summed) + result
             result = summed
-    if compensation and _finite(compensation):
-        return result + compensation
-    return result
+        elif _machine(x):
+            result += float(x)
+        else:
+            return _with(result, compensation) + x
+    return _with(result, compensation)
 
 
-_PLAIN = frozenset((float, int, bool))
+def _machine(x: Any) -> bool:
+    """Whether the host adds a value as a C long."""
+    return type(x) in _INTEGERS and -(2**63) <= x < 2**63
+
+
+_INTEGERS = frozenset((int, bool))
+
+
+def _with(result: float, compensation: float) -> float:
+    return result + compensation if compensation and _finite(compensation) else result
 
 
 def _finite(number: float) -> bool:

@@ -7,17 +7,35 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launcher.runtime.values import rounded, text, to_int, total, typeof
+from launcher.runtime.values import compensated, rounded, text, to_int, total, typeof
 
 SUMS = [
     ([0.1] * 10, 1.0),
-    ([1e16, 1, -1e16], 1.0),
+    ([1e16, 1, -1e16], 0.0),
+    ([1e16, 1.0, -1e16], 1.0),
     ([1e308, 1e308, -1e308], math.inf),
     ([0.1, 0.2, 0.3], 0.6),
     ([1, 2, 3], 6),
     ([True, True, 0.5], 2.5),
     ([], 0),
     ([2**70, 0.5], 2.0**70),
+]
+# What `sum` of CPython 3.12 gives.
+OF_THE_HOST: list[tuple[list[float], float]] = [
+    ([2, 0.07243628666754276, -2.6862216617482896e16, 0.9097040631431023], -2.6862216617482892e16),
+    ([0.08594723368917168, 1e300, -5.1867399974595e16], 1e300),
+    ([1e300, 0.8268521246720381, 8.94899401414975e16, 0.5771029486174987, 1e300, 0.9762551055929201], 2e300),
+    ([-1, 1e300], 1e300),
+    ([1.418273792934688e16, -7, 100000000000000000000], 1.0001418273792934e20),
+    ([1.2873658626677328e16, 10000000000000000000000], 1.0000012873658626e22),
+    ([1e300, 0.1, -0.0, -0.0, 0.1, -100000000000000000], 1e300),
+    ([-3, 1.4884742051734208e16, -0.0], 1.4884742051734204e16),
+    ([-0.0, -100000000000000000, -7.638684434900758e16, 1e300], 1e300),
+    ([0.1, 5, 1e300], 1e300),
+    ([5.291417324256262e16, 0.1], 5.291417324256262e16),
+    ([0.1, -0.0, -0.0, 6.799355610250829e16], 6.799355610250829e16),
+    ([-0.0, -8.786611448055606e16, -100000000000000000, -0.0], -1.8786611448055606e17),
+    ([1e300, 0.1, 0.9406485666460938, 0.1], 1e300),
 ]
 
 
@@ -42,11 +60,16 @@ def test_sum_of_integers_is_exact(values: list[int]) -> None:
     assert total(values) == sum(values)
 
 
-@pytest.mark.skipif(sys.version_info < (3, 12), reason="the host's sum compensates since 3.12")
-@given(st.lists(st.one_of(st.floats(), st.integers(-(2**80), 2**80)), max_size=20))
-def test_sum_is_the_host_s(values: list[float]) -> None:
-    ours, theirs = total(values), sum(values)
-    assert repr(ours) == repr(theirs)
+@pytest.mark.parametrize(("values", "expected"), OF_THE_HOST)
+def test_sum_is_the_host_s(values: list[float], expected: float) -> None:
+    assert repr(compensated(values)) == repr(total(values)) == repr(expected)
+
+
+if sys.version_info >= (3, 12):
+
+    @given(st.lists(st.one_of(st.floats(), st.booleans(), st.integers(-(2**80), 2**80)), max_size=20))
+    def test_every_sum_is_the_host_s(values: list[float]) -> None:
+        assert repr(compensated(values)) == repr(sum(values))
 
 
 def test_infinite_sums_stay_infinite() -> None:

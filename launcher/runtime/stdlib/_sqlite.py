@@ -46,6 +46,13 @@ PRAGMAS = frozenset((
 FUNCTIONS_REFUSED = frozenset(("load_extension", "readfile", "writefile", "edit", "fts3_tokenizer"))
 
 
+class _Database(sqlite3.Connection):
+    """A connection that closes itself when the program has dropped it: CPython 3.13 only warns then."""
+
+    def __del__(self) -> None:
+        self.close()
+
+
 class SqliteSession:
     """One SQLite database. Made by `connect`."""
 
@@ -194,8 +201,9 @@ def connect(url: str, options: dict[str, Any]) -> SqliteSession:
 
 def _opened(location: str, path: str, url: str, options: dict[str, Any]) -> SqliteSession:
     try:
+        timeout = float(options.get("timeout", 30))
         connection = sqlite3.connect(
-            location, timeout=float(options.get("timeout", 30)), isolation_level=None, uri=True, check_same_thread=False
+            location, timeout=timeout, isolation_level=None, uri=True, check_same_thread=False, factory=_Database
         )
         # The journal and temporary tables stay in memory: no other file beside the granted one is made.
         for setting in ("temp_store=MEMORY", "trusted_schema=OFF", "cell_size_check=ON", "foreign_keys=ON"):

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class Connection(Object):
     """An open database. Statements take parameters as `?` with an array, or `:name` with an object."""
 
-    __slots__ = ("_depth", "_session")
+    __slots__ = ("_session",)
     methods: ClassVar = {
         "query": "query",
         "queryOne": "query_one",
