@@ -50,7 +50,10 @@ class _Database(sqlite3.Connection):
     """A connection that closes itself when the program has dropped it: CPython 3.13 only warns then."""
 
     def __del__(self) -> None:
-        self.close()
+        try:
+            self.close()
+        except sqlite3.ProgrammingError:  # it could not even be opened
+            pass
 
 
 class SqliteSession:
