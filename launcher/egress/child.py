@@ -14,7 +14,7 @@ from launcher.egress.server.control import rules_from_data
 from launcher.egress.server.options import Limits, Options
 from launcher.errors import SandboxError
 
-SETTINGS = ("limits", "secrets", "placeholders", "upstream_proxy", "no_proxy", "trust", "job")
+SETTINGS = ("limits", "secrets", "placeholders", "upstream_proxy", "no_proxy", "anchors", "job")
 
 
 def run(control: int, events: int, network: dict[str, Any], settings: dict[str, Any]) -> None:
@@ -55,19 +55,40 @@ def _options(
         values["upstream_proxy"] = tuple(values["upstream_proxy"])
     values["no_proxy"] = tuple(values.get("no_proxy", ()))
     values["limits"] = Limits(**settings.get("limits", {}))
+    anchors = str(values.get("anchors", ""))
+    if anchors:
+        _check_anchors(anchors)
     if not needs_authority:
-        return Options(**values), {"ca": "", "java": ""}
+        return Options(**values), {"ca": "", "java": _java(anchors) if anchors else ""}
     return _with_authority(values, network, str(settings.get("job", "")))
+
+
+def _check_anchors(anchors: str) -> None:
+    """A bundle that cannot be read must refuse the launch, not the first connection. Raises ValueError."""
+    import ssl
+
+    from launcher.egress.server.intercept import client_context
+
+    try:
+        client_context(anchors)
+    except ssl.SSLError as error:
+        raise ValueError(f"egress.trust is not a file of certificates in PEM: {error.reason or error}") from error
+
+
+def _java(*authorities: str) -> str:
+    from launcher.egress.truststore import java_store
+
+    return java_store("\n".join(authorities).encode("ascii"))
 
 
 def _with_authority(values: dict[str, Any], network: dict[str, Any], job: str) -> tuple[Options, dict[str, str]]:
     """The key is made in this process and never leaves it; only the certificate is told."""
     from launcher.egress.certificates import CertificateAuthority
-    from launcher.egress.truststore import java_store
 
     authority = CertificateAuthority.create(_hosts(network), job)
     values["ca"] = (authority.certificate, authority.key)
-    return Options(**values), {"ca": authority.certificate.decode("ascii"), "java": java_store(authority.certificate)}
+    certificate = authority.certificate.decode("ascii")
+    return Options(**values), {"ca": certificate, "java": _java(str(values.get("anchors", "")), certificate)}
 
 
 def _hosts(network: dict[str, Any]) -> list[str]:

@@ -13,7 +13,7 @@ from _json import encode_basestring_ascii as quote
 from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_STREAM, socket, socketpair
 
 from launcher.egress.topology import send_listeners
-from launcher.errors import EnforcementError
+from launcher.errors import EnforcementError, SandboxError
 from launcher.kernel import abi, libc
 
 TYPE_CHECKING = False
@@ -47,7 +47,8 @@ class Handle:
         """
         answer = self._answer(READY_TIME)
         if not answer.get("ok"):
-            raise EnforcementError("start", f"the egress proxy: {answer.get('error') or 'it ended'}")
+            reason = f"the egress proxy: {answer.get('error') or 'it ended'}"
+            raise EnforcementError("start", reason, hint=str(answer.get("hint", "")))
         return answer
 
     def give(self, listeners: Iterable[Listener]) -> None:
@@ -140,8 +141,9 @@ def start(network: dict[str, Any], settings: dict[str, Any], prepare: Callable[[
 
     `network` is `{"grants": [...], "denies": [...], "generation": n}` (the Profile's egress grants and the network
     denies of its permissions). `settings` are JSON values for launcher.egress.child: `limits`, `secrets`,
-    `placeholders`, `upstream_proxy`, `no_proxy`, `trust`, `job`. `prepare` runs in the new process before anything is
-    imported: drop ids and capabilities there. The caller must have one thread only.
+    `placeholders`, `upstream_proxy`, `no_proxy`, `anchors`, `job`. `prepare` runs in the new process before anything is
+    imported: fill in there what only this process may know, then drop ids and capabilities; a SandboxError of it is
+    what ready() raises. The caller must have one thread only.
     """
     ours, theirs = socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC)
     reader, writer = os.pipe2(os.O_CLOEXEC)
@@ -150,13 +152,11 @@ def start(network: dict[str, Any], settings: dict[str, Any], prepare: Callable[[
         status = 1
         try:
             _become(theirs.fileno(), writer)
-            if prepare is not None:
-                prepare()
-            _harden()
-            from launcher.egress.child import run
+            if _prepared(prepare):
+                from launcher.egress.child import run
 
-            run(3, 4, network, settings)
-            status = 0
+                run(3, 4, network, settings)
+                status = 0
         finally:
             os._exit(status)
     theirs.close()
@@ -174,6 +174,19 @@ def _become(control: int, events: int) -> None:
     for target, source in ((3, high[0]), (4, high[1]), (0, high[2]), (1, high[2]), (2, high[2])):
         os.dup2(source, target, inheritable=False)
     os.closerange(5, _limit())
+
+
+def _prepared(prepare: Callable[[], None] | None) -> bool:
+    """In the new process: whether it may go on; if not, the supervisor has been told why."""
+    try:
+        if prepare is not None:
+            prepare()
+        _harden()
+    except (SandboxError, OSError) as error:
+        hint = error.hint if isinstance(error, SandboxError) else ""
+        os.write(3, _json({"ok": False, "error": str(error), "hint": hint}).encode("ascii") + b"\n")
+        return False
+    return True
 
 
 def _harden() -> None:

@@ -202,13 +202,17 @@ def byte_limit(grant: Grant) -> int | None:
     return None if value is None else Limits.parse("max_disk", value, grant.place)
 
 
-def request_rate(grant: Grant) -> float | None:
-    """`rate` of a grant as requests a second: a number, or `10/s`, `600/m`. Raises DocumentError."""
+def request_rate(grant: Grant) -> tuple[float, float] | None:
+    """`rate` of a grant as requests a second and how many at once: as policies are read `{count, seconds}`; a number,
+    or `10/s`, `600/m`. Raises DocumentError.
+    """
     value = grant.constraints.get("rate")
     if value is None:
         return None
+    if isinstance(value, dict):
+        return float(value["count"]) / float(value["seconds"]), float(value["count"])
     count, _, unit = str(value).partition("/")
     try:
-        return float(count) / _SECONDS[unit.strip() or "s"]
+        return float(count) / _SECONDS[unit.strip() or "s"], float(count)
     except (ValueError, KeyError) as error:
         raise DocumentError(f"rate: {value!r}", hint="write 10/s, 600/m or 5000/h", place=str(grant.place)) from error

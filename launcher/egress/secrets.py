@@ -1,10 +1,11 @@
 """Where injected credentials come from: a store outside the sandbox, named in the configuration.
 
-    {"file": "/etc/mlsandbox/secrets/github"}     only its owner may read it, and that is root or the caller
-    {"command": ["pass", "show", "github"]}       its first line of output
-    {"keyring": ["service", "user"]}              the keyring library, where it is installed
+    {"file": "/etc/mlsandbox/secrets/github"}          only its owner may read it, and that is root or the caller
+    {"command": ["/usr/bin/pass", "show", "github"]}   its first line of output
+    {"keyring": ["service", "user"]}                   the keyring library, where it is installed
 
-A value never appears in an error, an event or the Profile.
+They are read by the proxy's process before it gives up its ids: the supervisor, of which the sandbox is a fork, never
+holds a value. A value never appears in an error, an event or the Profile.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import stat
 from typing import Any
 
 from launcher.errors import ConfigurationError
+from launcher.policy.secret_names import SOURCES
 
 MAX_SECRET = 8192  # bytes; a header value is not larger
 COMMAND_TIME = 10.0  # seconds
@@ -21,11 +23,11 @@ COMMAND_TIME = 10.0  # seconds
 
 def fetch(name: str, source: dict[str, Any]) -> str:
     """The value of the secret `name`. Raises ConfigurationError."""
-    if len(source) != 1 or next(iter(source)) not in _SOURCES:
-        hint = "one of: file, command, keyring"
+    if len(source) != 1 or next(iter(source)) not in _READERS:
+        hint = f"one of: {', '.join(SOURCES)}"
         raise ConfigurationError(f"secret {name}: no such source: {', '.join(source) or 'nothing'}", hint=hint)
     kind, where = next(iter(source.items()))
-    value = _SOURCES[kind](name, where)
+    value = _READERS[kind](name, where)
     if not value or len(value) > MAX_SECRET or not value.isprintable() or not value.isascii():
         raise ConfigurationError(
             f"secret {name}: empty, too long, or not printable ASCII", hint="one line, no blanks around"
@@ -39,8 +41,8 @@ def placeholder() -> str:
 
 
 def _file(name: str, path: Any) -> str:
-    try:
-        fd = os.open(str(path), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:  # a fifo must not hold the launch up
+        fd = os.open(str(path), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise ConfigurationError(f"secret {name}: {path}: {os.strerror(error.errno or 0)}") from error
     try:
@@ -57,7 +59,9 @@ def _command(name: str, argv: Any) -> str:
     import subprocess
 
     if not isinstance(argv, list) or not argv:
-        raise ConfigurationError(f"secret {name}: a command is a list of words", hint="command: [pass, show, NAME]")
+        raise ConfigurationError(
+            f"secret {name}: a command is a list of words", hint="command: [/usr/bin/pass, show, NAME]"
+        )
     words = [str(word) for word in argv]
     try:
         done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, timeout=COMMAND_TIME, check=True)
@@ -74,11 +78,14 @@ def _keyring(name: str, where: Any) -> str:
         hint = "install mlsandbox[keyring], or use file or command"
         raise ConfigurationError(f"secret {name}: the keyring library is not installed", hint=hint) from error
     service, user = (str(word) for word in where)
-    return str(keyring.get_password(service, user) or "")
+    try:
+        return str(keyring.get_password(service, user) or "")
+    except Exception as error:  # noqa: BLE001  backends raise what they like, and the text could hold the entry
+        raise ConfigurationError(f"secret {name}: the keyring failed ({type(error).__name__})") from None
 
 
 def _line(data: bytes) -> str:
     return data.partition(b"\n")[0].strip().decode("ascii", "replace")
 
 
-_SOURCES = {"file": _file, "command": _command, "keyring": _keyring}
+_READERS = {"file": _file, "command": _command, "keyring": _keyring}

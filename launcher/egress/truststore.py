@@ -31,8 +31,8 @@ def files(authority: bytes, system_bundle: bytes, java: bytes) -> dict[str, byte
     return {BUNDLE: bundle, OPENSSL_DEFAULT: bundle, AUTHORITY: authority, JAVA_STORE: java}
 
 
-def java_store(authority: bytes, system_bundle: str = BUNDLE) -> str:
-    """A PKCS#12 trust store (base64) with the system's authorities and ours, as JDK 9 and later read it."""
+def java_store(authorities: bytes, system_bundle: str = BUNDLE) -> str:
+    """A PKCS#12 trust store (base64) with the system's authorities and these (PEM), as JDK 9 and later read it."""
     from cryptography import x509
     from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, pkcs12
 
@@ -43,7 +43,7 @@ def java_store(authority: bytes, system_bundle: str = BUNDLE) -> str:
             certificates = x509.load_pem_x509_certificates(file.read())
     except (OSError, ValueError):
         certificates = []  # a host without a bundle: only intercepted hosts can be verified, as for every program
-    certificates.append(x509.load_pem_x509_certificate(authority))
+    certificates += x509.load_pem_x509_certificates(authorities)
     entries = [pkcs12.PKCS12Certificate(cert, f"ca{number}".encode()) for number, cert in enumerate(certificates)]
     store = pkcs12.serialize_java_truststore(entries, BestAvailableEncryption(JAVA_PASSWORD.encode()))
     return b64encode(store).decode("ascii")

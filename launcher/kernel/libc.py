@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import _ctypes
 import os
+from sys import byteorder
 
 from launcher.kernel.abi import (
     AT_EMPTY_PATH,
     AT_FDCWD,
     CAPABILITY_HEADER,
+    CLOCK_MONOTONIC,
     FSCONFIG_CMD_CREATE,
     FSCONFIG_SET_FD,
     FSCONFIG_SET_FLAG,
@@ -22,6 +24,8 @@ from launcher.kernel.abi import (
     MOVE_MOUNT_F_EMPTY_PATH,
     NR,
     OPEN_TREE_CLOEXEC,
+    TFD_CLOEXEC,
+    TFD_NONBLOCK,
 )
 
 _FUNCFLAG_CDECL = 0x1
@@ -161,6 +165,19 @@ def setfsuid(uid: int) -> int:
 
 def setfsgid(gid: int) -> int:
     return _call("setfsgid", str(gid), gid)
+
+
+# time
+
+
+def timerfd(nanoseconds: int) -> int:
+    """A descriptor that can be read each time `nanoseconds` have passed (Python has timerfd_create from 3.13 on)."""
+    fd = _call("timerfd_create", "CLOCK_MONOTONIC", CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC)
+    seconds, rest = divmod(nanoseconds, 1_000_000_000)
+    # struct itimerspec: the interval, then the first time, as seconds and nanoseconds of a word each
+    setting = b"".join(word.to_bytes(8, byteorder) for word in (seconds, rest, seconds, rest))
+    _call("timerfd_settime", f"fd {fd}", fd, 0, setting, 0)
+    return fd
 
 
 # files

@@ -39,7 +39,7 @@ _CTIME = 6  # where the change time stands in a stamp
 
 # Another version of these reads another meaning out of the same bytes.
 _CODE = (
-    *("base", "config_document", "constraints", "document", "extends", "loading", "notation"),
+    *("base", "config_document", "constraints", "document", "egress_document", "extends", "loading", "notation"),
     *("patterns", "policy_document", "presets", "reading"),
 )
 
@@ -56,6 +56,11 @@ class Snapshot:
         self._data = data
         self.digest: str = data.get("digest", "")
         self.config = Config.from_data(data["config"])
+
+    @property
+    def stamps(self) -> dict[str, Stamp]:
+        """What the sources looked like when this was read, by path: `stamps` of these paths says whether it is old."""
+        return dict(self._data["stamps"])
 
     @property
     def bases(self) -> dict[str, dict[str, Any]]:
@@ -144,12 +149,13 @@ def read_cache(locations: Locations, *, strict: bool) -> dict[str, Any] | None:
     # Whole and of a trusted writer, of this format and this interpreter: nothing is left that could go wrong.
     data: dict[str, Any] = marshal.loads(body[checksum:])  # noqa: S302  owner and checksum were just judged
     data["digest"] = body[len(_MAGIC) : checksum].decode()
-    if data["locations"] != identity(locations) or not _is_current(data["stamps"], written_ns):
+    if data["locations"] != identity(locations) or not is_current(data["stamps"], written_ns):
         return None
     return data
 
 
-def _is_current(stamps: dict[str, Stamp], written_ns: int) -> bool:
+def is_current(stamps: dict[str, Stamp], written_ns: int) -> bool:
+    """Whether every source is as it was, and none changed so shortly before `written_ns` that it might not be."""
     for path, known in stamps.items():
         if stamp(path) != known:
             return False

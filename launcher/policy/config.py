@@ -19,10 +19,11 @@ class Config:
 
     `operators` is the OS group whose members may launch for others; `id_range` is `(first, count)` of the ids that
     tenants' jobs get, or None; `audit` has `path` and `on_failure` where they were set; `limits` are ceilings for
-    everybody; `disabled_users` may not launch, however they authenticate.
+    everybody; `disabled_users` may not launch, however they authenticate; `egress` is what `egress_document` made of
+    that key, {} for the defaults.
     """
 
-    __slots__ = ("_limits", "audit", "digest", "disabled_users", "id_range", "jwt", "operators")
+    __slots__ = ("_limits", "audit", "digest", "disabled_users", "egress", "id_range", "jwt", "operators")
 
     def __init__(
         self,
@@ -41,6 +42,7 @@ class Config:
         self.audit = audit or {}
         self._limits = limits
         self.disabled_users = disabled_users
+        self.egress: dict[str, Any] = {}
         self.digest = digest
 
     @property
@@ -65,6 +67,7 @@ class Config:
             "audit": self.audit,
             "limits": self.limits.to_data(),
             "disabled_users": list(self.disabled_users),
+            "egress": self.egress,
             "digest": self.digest,
         }
 
@@ -72,7 +75,7 @@ class Config:
     def from_data(cls, data: dict[str, Any]) -> Config:
         """The inverse of `to_data`."""
         ids = data["id_range"]
-        return cls(
+        config = cls(
             operators=data["operators"],
             id_range=(ids[0], ids[1]) if ids else None,
             jwt=Jwt.from_data(data["jwt"]) if data["jwt"] else None,
@@ -81,3 +84,5 @@ class Config:
             disabled_users=tuple(data["disabled_users"]),
             digest=data["digest"],
         )
+        config.egress = data["egress"]
+        return config

@@ -43,12 +43,12 @@ class Decided:
     def __init__(self, asked: Asked) -> None:
         self.asked = asked
         self.features: Features = asked.features
-        self.merged: Merged = _merge(asked)
+        self.merged: Merged = merge_for(asked)
         self.source = read_program(asked.request) if asked.request.program else None
         self.modules: dict[str, bytes] = {}
         self.declared: Declared | None = self._declarations()
         self.base = BaseProfile(base_data(asked.snapshot, self.merged.base))
-        options = _options(asked, self.declared)
+        options = options_for(asked, self.declared)
         if self.declared:
             refuse_errors(self.declared)
             refuse_shortfalls(granted(self.merged, self.base, options), self.declared)
@@ -73,7 +73,8 @@ class Decided:
         return declared
 
 
-def _merge(asked: Asked) -> Merged:
+def merge_for(asked: Asked) -> Merged:
+    """What the policies of `asked` give its user. Raises RefusedError where none applies."""
     policies = asked.snapshot.policies_for(asked.acting.user)
     user = asked.acting.user
     scope = Scope(os.path.realpath(user.home), asked.workspace)
@@ -146,7 +147,8 @@ def refuse_shortfalls(permissions: Permissions, declared: Declared) -> None:
     )
 
 
-def _options(asked: Asked, declared: Declared | None) -> Options:
+def options_for(asked: Asked, declared: Declared | None) -> Options:
+    """What the request asks of `compile`, with the declaration that was read."""
     request = asked.request
     return Options(
         asked.workspace,

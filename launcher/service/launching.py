@@ -7,6 +7,7 @@ the configuration says otherwise.
 from __future__ import annotations
 
 import os
+import time
 
 from launcher.audit.event import ALLOWED, DENIED, event
 from launcher.audit.log import AuditLog
@@ -30,9 +31,11 @@ if TYPE_CHECKING:
     from launcher.identity.acting import Acting
     from launcher.service.deciding import Decided
     from launcher.service.egress import Egress
+    from launcher.service.renewing import Renewal
     from launcher.service.request import Request
 
 _JOB_ID_BYTES = 8
+_MOST_UNWRITTEN = 10_000
 
 
 def new_id() -> str:
@@ -43,7 +46,7 @@ def new_id() -> str:
 class Launch:
     """One launch, decided and planned; `run` makes it. The plan is what `--dry-run` prints, and what is executed."""
 
-    __slots__ = ("_egress", "_log", "_ml", "decided", "id", "job", "prepared")
+    __slots__ = ("_egress", "_log", "_ml", "_unwritten", "decided", "id", "job", "prepared")
 
     def __init__(self, request: Request, acting: Acting | None = None, job: str = "") -> None:
         """`acting` and `job`, its id, are given by the service; otherwise this process is who asks."""
@@ -56,6 +59,7 @@ class Launch:
         self._log = AuditLog(asked.locations, asked.snapshot.config)
         self._ml: MlProgram | None = None
         self._egress: Egress | None = None
+        self._unwritten: list[dict[str, object]] = []  # events of the running job that the log did not take
         try:
             sweep(asked.locations, self._log)
             memory = Memory(asked)
@@ -90,9 +94,7 @@ class Launch:
         job.environment = job_environment(self.decided.profile.data, request, passing)
         network = self.decided.profile.data["network"]
         if network["egress"]:
-            from launcher.service.egress import Egress
-
-            self._egress = job.network = Egress(self.id, network, self._proxy_identity(asked), asked.locations.cache)
+            self._egress = job.network = self._connect(asked, network)
             job.etc = self._egress.files()
             job.environment.update(self._egress.environment())
         if request.program:
@@ -101,6 +103,16 @@ class Launch:
             self._ml = MlProgram(self.decided)
             self._ml.fill(job)
         return job
+
+    def _connect(self, asked: Asked, network: dict[str, Any]) -> Egress:
+        from launcher.service.egress import Egress
+        from launcher.service.egress_settings import Settings
+
+        settings = Settings(asked.snapshot.config.egress, network, self.id)
+        made = Egress(settings, network, self._proxy_identity(asked), asked.locations.cache, self._record_egress)
+        read = time.time_ns()
+        made.follow(lambda: _renewal(self.decided, read))
+        return made
 
     def _proxy_identity(self, asked: Asked) -> Identity | None:
         """Ids for the proxy that are nobody else's: no tenant may look into it, nor it into a tenant."""
@@ -193,8 +205,8 @@ class Launch:
         events += [{**_exec_event(refused), **who} for refused in result.refused_execs]
         if self._egress:
             result.egress = self._egress.totals
-            events += [{**_egress_event(item), **who} for item in self._egress.events]
-            result.denials = [*result.denials, *_denied(self._egress.events)]
+            events = [*self._unwritten, *events]
+            result.denials = [*result.denials, *_denied(self._egress.denials)]
         if result.limit:
             events.append({**self._limit_event(result.limit), **who})
         events.append({**event("job.ended", "service", detail=detail, resource=self._name()), **who})
@@ -210,6 +222,16 @@ class Launch:
         """The answer of the person who was asked; the actor of the event is who gave it."""
         detail: dict[str, object] = {"committed": len(result.committed), "refused": len(result.refused)}
         return event("review", "commit", ALLOWED if result.review == "accepted" else DENIED, detail=detail)
+
+    def _record_egress(self, items: list[dict[str, Any]]) -> None:
+        """Egress events while the job runs, as they come: a launcher that is killed has said what it knew."""
+        who = self._who(self.decided.asked)
+        events = [*self._unwritten, *({**_egress_event(item), **who} for item in items)]
+        try:
+            self._log.append(events, sync=False)
+            self._unwritten = []
+        except AuditError:  # tried again with the next ones, and when the job has ended; `result.audit` says so then
+            self._unwritten = events[-_MOST_UNWRITTEN:]
 
     def _limit_event(self, limit: str) -> dict[str, object]:
         value = self.decided.profile.data["limits"][limit]
@@ -238,7 +260,7 @@ def _exec_event(refused: dict[str, Any]) -> dict[str, object]:
 def _egress_event(item: dict[str, Any]) -> dict[str, object]:
     """The audit event of one connection, or of one that was refused."""
     made = event(
-        "egress", "egress", str(item["outcome"]),
+        str(item["event"]), "egress", str(item["outcome"]),
         capability=str(item["capability"]), operation=str(item["operation"]), resource=str(item["resource"]),
         detail=dict(item["detail"]),
     )  # fmt: skip
@@ -249,6 +271,12 @@ def _egress_event(item: dict[str, Any]) -> dict[str, object]:
 def _denied(items: Sequence[dict[str, Any]]) -> list[dict[str, object]]:
     names = ("capability", "operation", "resource")
     return [{name: str(item[name]) for name in names} for item in items if item["outcome"] == DENIED]
+
+
+def _renewal(decided: Decided | Remembered, read_ns: int) -> Renewal:
+    from launcher.service.renewing import Renewal
+
+    return Renewal(decided, read_ns)
 
 
 def _decide(asked: Asked) -> Decided:

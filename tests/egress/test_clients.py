@@ -72,7 +72,7 @@ def setting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setting]:
             grant(["git.example.com:22"], ("tcp",)),
             database("postgresql://analytics-db:5432/sales"),
         ],
-        options={"ca": (authority.certificate, authority.key), "trust": str(folder / "trust.pem")},
+        options={"ca": (authority.certificate, authority.key), "anchors": outside.certificate.decode()},
         servers={443: "files", 80: "http", 22: "banner", 5432: "sql"},
     )
     yield Setting(world, {**env, "HOME": str(folder)})

@@ -64,7 +64,7 @@ def setting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setting]:
         ],
         options={
             "ca": (authority.certificate, authority.key),
-            "trust": str(folder / "trust.pem"),
+            "anchors": outside.certificate.decode(),
             "secrets": {"SECRET": SECRET},
             "placeholders": {"SECRET": PLACEHOLDER},
         },

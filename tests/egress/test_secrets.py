@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
+import keyring
+import keyring.backend
+import keyring.core
+import keyring.errors
 import pytest
 
 from launcher.egress import secrets
@@ -62,3 +67,39 @@ def test_a_value_that_would_break_a_header_is_refused() -> None:
 
 def test_placeholders_differ() -> None:
     assert secrets.placeholder() != secrets.placeholder()
+
+
+class _Store(keyring.backend.KeyringBackend):
+    """A backend of the library's own kind, in memory."""
+
+    priority = 1
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # the library has no types here
+        self.held: dict[tuple[str, str], str] = {}
+
+    def set_password(self, service: str, username: str, password: str) -> None:
+        self.held[service, username] = password
+
+    def get_password(self, service: str, username: str) -> str | None:
+        if service == "locked":
+            raise keyring.errors.KeyringLocked(f"value-4 is locked for {username}")
+        return self.held.get((service, username))
+
+
+def test_the_keyring(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = _Store()
+    monkeypatch.setattr(keyring.core, "_keyring_backend", store)
+    keyring.set_password("mlsandbox", "github", "value-4")
+    assert secrets.fetch("S", {"keyring": ["mlsandbox", "github"]}) == "value-4"
+    with pytest.raises(ConfigurationError, match="empty"):
+        secrets.fetch("S", {"keyring": ["mlsandbox", "nobody"]})
+    with pytest.raises(ConfigurationError, match="KeyringLocked") as caught:
+        secrets.fetch("S", {"keyring": ["locked", "github"]})
+    assert "value-4" not in str(caught.value)
+
+
+def test_a_fifo_does_not_hold_the_launch_up(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "s", 0o600)
+    with pytest.raises(ConfigurationError, match="not a file"):
+        secrets.fetch("S", {"file": str(tmp_path / "s")})

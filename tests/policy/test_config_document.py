@@ -17,6 +17,15 @@ jwt: {{algorithm: EdDSA, key: "{PEM}", issuer: "https://login.example.com", audi
 audit: {{path: /var/log/a.jsonl, on_failure: continue}}
 limits: {{max_memory: 8GiB}}
 disabled_users: [mallory]
+egress:
+  secrets:
+    github: {{file: /etc/mlsandbox/secrets/github}}
+    store: {{command: [/usr/bin/pass, show, store]}}
+    ring: {{keyring: [mlsandbox, way-out]}}
+  upstream_proxy: {{url: "http://proxy.example.com:8080/", secret: ring}}
+  no_proxy: [.internal.example.com, "*.corp.example.com", 10.1.2.3]
+  trust: /etc/mlsandbox/company.pem
+  limits: {{connections: 100, idle_time: 10m, max_bytes: 1GiB, max_upload: 10MiB, max_response: 5MB, request_rate: 600/m}}
 """
 
 
@@ -33,6 +42,20 @@ def test_every_key_arrives() -> None:
     assert config.audit == {"path": "/var/log/a.jsonl", "on_failure": "continue"}
     assert config.limits.to_data() == {"max_memory": 8 << 30}
     assert config.disabled_users == ("mallory",)
+    assert config.egress == {
+        "secrets": {
+            "github": {"file": "/etc/mlsandbox/secrets/github"},
+            "store": {"command": ["/usr/bin/pass", "show", "store"]},
+            "ring": {"keyring": ["mlsandbox", "way-out"]},
+        },
+        "upstream_proxy": {"host": "proxy.example.com", "port": 8080, "secret": "ring"},
+        "no_proxy": ["internal.example.com", "corp.example.com", "10.1.2.3"],
+        "trust": "/etc/mlsandbox/company.pem",
+        "limits": {
+            "connections": 100, "idle_time": 600, "job_bytes": 1 << 30, "job_upload": 10 << 20,
+            "response_bytes": 5_000_000, "request_rate": 10.0,
+        },
+    }  # fmt: skip
     assert all(key in WHOLE for key in KEYS)
     assert Config.from_data(config.to_data()).to_data() == config.to_data()
 
@@ -61,6 +84,24 @@ REFUSED = [
     ("audit: {on_failure: ignore}", 1, 21, "'ignore'", ""),
     ("limits: {max_memory: lots}", 1, 22, "lots", ""),
     ("- a", 1, 1, "must be a mapping", ""),
+    ("egress: {secret: {}}", 1, 10, "'secret'", "'secrets'"),
+    ("egress: {secrets: {a: hunter2}}", 1, 23, "must say where it is", "file"),
+    ("egress: {secrets: {a: {file: s}}}", 1, 30, "absolute", ""),
+    ("egress: {secrets: {a: {file: /s, command: [/x]}}}", 1, 23, "needs one source", "file command keyring"),
+    ("egress: {secrets: {a: {command: [pass]}}}", 1, 33, "absolute", "/usr/bin/pass"),
+    ("egress: {secrets: {a: {keyring: [x]}}}", 1, 33, "service and a user", ""),
+    ("egress: {secrets: {a-b: {file: /s}, a_b: {file: /s}}}", 1, 37, "the same variable in a job: A_B", ""),
+    ("egress: {secrets: {1: {file: /s}}}", 1, 20, "no name for a secret", ""),
+    ("egress: {upstream_proxy: proxy:3128}", 1, 26, "over http", "http://"),
+    ('egress: {upstream_proxy: "https://proxy"}', 1, 26, "over http", "http://"),
+    ('egress: {upstream_proxy: "http://u:p@proxy"}', 1, 26, "password", "secret"),
+    ('egress: {upstream_proxy: "http://proxy/x"}', 1, 26, "not HOST:PORT", ""),
+    ('egress: {upstream_proxy: {url: "http://proxy", secret: s}}', 1, 26, "no secret 's'", ""),
+    ('egress: {no_proxy: ["a..b"]}', 1, 21, "empty label", ""),
+    ("egress: {trust: ca.pem}", 1, 17, "absolute", ""),
+    ("egress: {limits: {idle_tim: 5s}}", 1, 19, "'idle_tim'", "'idle_time'"),
+    ("egress: {limits: {idle_time: soon}}", 1, 30, "soon", ""),
+    ("egress: {limits: {request_rate: 10}}", 1, 33, "", ""),
 ]
 
 

@@ -42,26 +42,31 @@ class Bucket:
 
 
 class Account:
-    """The counters of one connection and the budgets that it draws on.
+    """The counters of one connection and the budgets that it draws on; `upload` is for what the job sends alone.
 
-    `allowance` is how many bytes may move now; 0 means a budget is used up. Whoever moves bytes asks first and moves
-    no more than that, so the sum over all connections is exact.
+    `may_send` and `may_receive` are how many bytes may move now; 0 means a budget is used up. Whoever moves bytes asks
+    first and moves no more than that, so the sum over all connections is exact.
     """
 
-    __slots__ = ("budgets", "down", "up")
+    __slots__ = ("budgets", "down", "up", "upload")
 
-    def __init__(self, *budgets: Budget) -> None:
+    def __init__(self, *budgets: Budget, upload: Budget | None = None) -> None:
         self.budgets = budgets
+        self.upload = upload or Budget()
         self.up = 0
         self.down = 0
 
-    def allowance(self, wanted: int) -> int:
+    def may_send(self, wanted: int) -> int:
+        return self.may_receive(min(wanted, self.upload.left))
+
+    def may_receive(self, wanted: int) -> int:
         for budget in self.budgets:
             wanted = min(wanted, budget.left)
         return max(0, wanted)
 
     def sent(self, count: int) -> None:
         self.up += count
+        self.upload.spend(count)
         for budget in self.budgets:
             budget.spend(count)
 

@@ -9,6 +9,7 @@ from base64 import b64encode
 from typing import TYPE_CHECKING
 
 from launcher.egress.policy import Rules
+from launcher.egress.ports import LOCAL_HOSTS
 from launcher.egress.protocol import addresses
 from launcher.egress.protocol.authority import LITERAL, Authority
 from launcher.egress.protocol.http1 import HeadReader, parse_response
@@ -42,6 +43,8 @@ async def dial(job: Job, to: Authority, rules: Sequence[Rule], account: Account)
     deadline = job.loop.now + job.options.limits.connect_time
     try:
         if _through_proxy(job, to):
+            if to.host.kind == LITERAL:  # the one kind of address that can be checked before the proxy resolves it
+                _check(job, to.host.text, rules)
             return await _by_proxy(job, to, account, deadline)
         return await _direct(job, to, rules, account, deadline)
     except TimeoutError as error:
@@ -111,6 +114,9 @@ def _connected(sock: Socket) -> bool:
 
 
 def _through_proxy(job: Job, to: Authority) -> bool:
+    """Never for a service of this host: the proxy's own loopback is another one, and asking for it an attack."""
+    if to.host.text in LOCAL_HOSTS:
+        return False
     name = "." + to.host.text
     return job.options.upstream_proxy is not None and not any(
         name.endswith("." + suffix.lstrip(".")) for suffix in job.options.no_proxy

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64decode, b64encode
 from typing import TYPE_CHECKING
 
 from launcher.egress.protocol.http1 import METHOD_OVERRIDES, Field
@@ -37,7 +38,9 @@ def _check_placeholders(options: Options, request: Request, bound: set[str]) -> 
         mark = placeholder.encode()
         if secret in bound or not mark:
             continue
-        if mark in request.target or any(mark in field.value for field in request.fields):
+        if mark in request.target or any(
+            mark in field.value or mark in _basic(field.value) for field in request.fields
+        ):
             raise Refused("placeholder of a secret that is not bound to this host")
 
 
@@ -50,4 +53,25 @@ def _inject(options: Options, request: Request, injection: Injection) -> list[Fi
         return [Field(injection.header.title(), injection.template.format(secret).encode())]
     mark = options.placeholders.get(injection.secret, "").encode()
     # A header of the job's own making without the placeholder stays as it is: it may carry another credential.
-    return [Field(injection.header.title(), value.replace(mark, secret.encode()) if mark else value) for value in sent]
+    return [
+        Field(injection.header.title(), _replaced(value, mark, secret.encode()) if mark else value) for value in sent
+    ]
+
+
+def _replaced(value: bytes, mark: bytes, secret: bytes) -> bytes:
+    """`value` with the secret for its placeholder, also inside Basic credentials (git and pip send `user:token` so)."""
+    inner = _basic(value)
+    if mark in inner:
+        return b"Basic " + b64encode(inner.replace(mark, secret))
+    return value.replace(mark, secret)
+
+
+def _basic(value: bytes) -> bytes:
+    """What `Basic ...` (RFC 7617) encodes; empty for anything else."""
+    scheme, _, encoded = value.partition(b" ")
+    if scheme.lower() != b"basic":
+        return b""
+    try:
+        return b64decode(encoded.strip(), validate=True)
+    except ValueError:
+        return b""

@@ -51,9 +51,11 @@ def _server_context(certificate: bytes, key: bytes) -> ssl.SSLContext:
     return context
 
 
-def client_context(trust: str) -> ssl.SSLContext:
-    """How upstream servers are verified: against the system's authorities, or the file `trust`."""
-    context = ssl.create_default_context(cafile=trust or None)
+def client_context(anchors: str) -> ssl.SSLContext:
+    """How upstream servers are verified: against the system's authorities and `anchors` (PEM). Raises ssl.SSLError."""
+    context = ssl.create_default_context()
+    if anchors:
+        context.load_verify_locations(cadata=anchors)
     context.set_alpn_protocols([ALPN])
     return context
 
@@ -68,7 +70,12 @@ async def serve(trip: Carriage, hello: tls.ClientHello) -> None:
     if contexts is None:
         await refuse.with_alert(job, trip.client, trip.conn, "no certificate authority", tls.INTERNAL_ERROR)
         return
-    client = TlsStream(trip.client, contexts.server(trip.to.host.text), server=True)
+    try:
+        context = contexts.server(trip.to.host.text)
+    except OSError as error:
+        await refuse.with_alert(job, trip.client, trip.conn, f"no certificate: {error}", tls.INTERNAL_ERROR)
+        return
+    client = TlsStream(trip.client, context, server=True)
     try:
         await client.handshake(job.loop.now + job.options.limits.hello_time)
     except (ssl.SSLError, ssl.CertificateError) as error:
@@ -91,7 +98,7 @@ async def upstream_tls(trip: Carriage) -> TlsStream:
     """TLS to the real server, its certificate verified for the connection's name. Raises ssl.SSLError, DialError."""
     job = trip.job
     if job.upstream_context is None:
-        job.upstream_context = client_context(job.options.trust)
+        job.upstream_context = client_context(job.options.anchors)
     plain = await trip.dial()
     stream = TlsStream(plain, job.upstream_context, server=False, name=trip.to.host.text)
     await stream.handshake(job.loop.now + job.options.limits.connect_time)

@@ -39,7 +39,7 @@ class GrantUse:
         rate = request_rate(rule.grant)
         requests = rule.grant.constraints.get("max_requests") or rule.grant.constraints.get("max_uses")
         self.budget = Budget(NO_LIMIT if limit is None else limit)
-        self.bucket = None if rate is None else Bucket(rate, max(1.0, rate))
+        self.bucket = None if rate is None else Bucket(rate[0], max(1.0, rate[1]))
         self.requests = NO_LIMIT if requests is None else int(requests)
 
     def admit(self, now: float) -> str:
@@ -64,6 +64,7 @@ class Job:
         self.names = NameTable()
         self.resolver = Resolver(loop, options.lookup)
         self.budget = Budget(options.limits.job_bytes)
+        self.upload = Budget(options.limits.job_upload)
         self.requests = Bucket(options.limits.request_rate, options.limits.request_rate)
         self.queries = Bucket(options.limits.dns_rate, options.limits.dns_rate)
         self.open: set[Connection] = set()
@@ -93,7 +94,7 @@ class Job:
     def account(self, rules: Iterable[Rule]) -> Account:
         """A new account that draws on the job and on the grants of `rules`."""
         uses = {id(use): use.budget for use in map(self.use, rules)}
-        return Account(self.budget, *uses.values())
+        return Account(self.budget, *uses.values(), upload=self.upload)
 
     def admit(self, rule: Rule) -> str:
         """Take one request or connection under `rule`; the reason where a limit refuses it."""

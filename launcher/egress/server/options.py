@@ -24,6 +24,7 @@ class Limits:
     idle_time: float = 600.0  # a tunnel without a byte
     total_time: float = 24 * 3600.0  # one connection
     job_bytes: int = NO_LIMIT  # both ways, all connections
+    job_upload: int = NO_LIMIT  # what the job sends, all connections: what could leave
     response_bytes: int = NO_LIMIT  # one HTTP response body
     dns_rate: float = 500.0  # queries a second
     request_rate: float = 1000.0  # HTTP requests and connections a second
@@ -34,8 +35,8 @@ class Options:
     """What surrounds the rules. `secrets` maps names to values, `placeholders` names to what the job sees instead.
 
     `upstream_proxy` is (host, port, "user:password" or "") of a corporate proxy, `no_proxy` the suffixes it is not
-    asked for. `ca` is (certificate PEM, key PEM) of this launch. `trust` is a file with the CAs that upstream servers
-    are verified against, empty for the system's. `lookup` and `own` may be replaced.
+    asked for. `ca` is (certificate PEM, key PEM) of this launch. `anchors` are authorities (PEM) that may vouch for
+    upstream servers besides the system's. `lookup` and `own` may be replaced.
     """
 
     limits: Limits = field(default_factory=Limits)
@@ -44,6 +45,6 @@ class Options:
     upstream_proxy: tuple[str, int, str] | None = None
     no_proxy: tuple[str, ...] = ()
     ca: tuple[bytes, bytes] | None = None
-    trust: str = ""
+    anchors: str = ""
     lookup: Callable[[str], Sequence[str]] = system_lookup
     own: Callable[[str], bool] = is_own

@@ -62,15 +62,17 @@ def _release(pipe: tuple[int, int], *, empty: bool) -> None:
 class _Direction:
     """One way. `run` moves what it can; it is called whenever either socket may be ready."""
 
-    __slots__ = ("bulk", "count", "ended", "held", "kept", "pipe", "relay", "source", "target")
+    __slots__ = ("allowance", "bulk", "count", "ended", "held", "kept", "pipe", "relay", "source", "target")
 
-    def __init__(self, relay: Relay, source: Socket, target: Socket, count: Callable[[int], None]) -> None:
+    def __init__(self, relay: Relay, source: Socket, target: Socket, *, up: bool) -> None:
+        account = relay.account
         self.relay = relay
         self.source = source
         self.target = target
         self.bulk = False
         self.kept = b""  # read by recv and not yet sent
-        self.count = count
+        self.allowance = account.may_send if up else account.may_receive
+        self.count = account.sent if up else account.received
         self.pipe: tuple[int, int] | None = None
         self.held = 0
         self.ended = False
@@ -100,7 +102,7 @@ class _Direction:
         """Bytes moved by recv and send; 0 when one of them has to wait, or at the end."""
         if self.kept:
             return self._send(memoryview(self.kept))
-        allowed = self.relay.account.allowance(SMALL)
+        allowed = self.allowance(SMALL)
         if not allowed:
             self.relay.close("quota", reset=True)
             return 0
@@ -132,7 +134,7 @@ class _Direction:
         return self._drain()
 
     def _fill(self) -> bool:
-        allowed = self.relay.account.allowance(PIPE_SIZE)
+        allowed = self.allowance(PIPE_SIZE)
         if not allowed:
             self.relay.close("quota", reset=True)
             return False
@@ -201,8 +203,8 @@ class Relay:
         self.finished = finished
         self.closed = False
         self.started = self.used = loop.now
-        self.up = _Direction(self, client, upstream, account.sent)
-        self.down = _Direction(self, upstream, client, account.received)
+        self.up = _Direction(self, client, upstream, up=True)
+        self.down = _Direction(self, upstream, client, up=False)
 
     def start(self) -> None:
         """Take over both descriptors, which the loop watches already."""

@@ -11,6 +11,7 @@ from launcher.egress.server.relay import reset_on_close
 
 if TYPE_CHECKING:
     from _socket import socket as Socket  # noqa: N812  a class
+    from collections.abc import Callable
 
     from launcher.egress.server.account import Account
     from launcher.egress.server.loop import Loop
@@ -45,7 +46,7 @@ class Stream:
             return data
         while True:
             try:
-                data = self.sock.recv(self._allowed(CHUNK))
+                data = self.sock.recv(CHUNK if self.account is None else _allowed(self.account.may_receive, CHUNK))
             except BlockingIOError:
                 await self.loop.readable(self.sock.fileno(), deadline)
                 continue
@@ -58,21 +59,15 @@ class Stream:
         view = memoryview(data)
         while view:
             try:
-                sent = self.sock.send(view[: self._allowed(len(view))])
+                whole = len(view)
+                allowed = whole if self.account is None else _allowed(self.account.may_send, whole)
+                sent = self.sock.send(view[:allowed])
             except BlockingIOError:
                 await self.loop.writable(self.sock.fileno(), deadline)
                 continue
             if self.account is not None:
                 self.account.sent(sent)
             view = view[sent:]
-
-    def _allowed(self, wanted: int) -> int:
-        if self.account is None:
-            return wanted
-        allowed = self.account.allowance(wanted)
-        if not allowed:
-            raise QuotaError
-        return allowed
 
     def push_back(self, data: bytes) -> None:
         """Give bytes back that belong to what comes next."""
@@ -118,6 +113,13 @@ class Stream:
         if fd >= 0:
             self.loop.forget(fd)
             self.sock.close()
+
+
+def _allowed(ask: Callable[[int], int], wanted: int) -> int:
+    allowed = ask(wanted)
+    if not allowed:
+        raise QuotaError
+    return allowed
 
 
 class TlsStream:
