@@ -91,7 +91,15 @@ def _report(result: Result, *, as_json: bool) -> None:
     if as_json:
         sys.stderr.write(canonical_json(result.to_data()).decode("ascii") + "\n")
         return
-    told = (result.unenforced, result.denials, result.refused, result.committed, result.limit, result.refused_execs)
+    told = (
+        result.unenforced,
+        result.denials,
+        result.refused,
+        result.committed,
+        result.limit,
+        result.refused_execs,
+        result.observing,
+    )
     if any(told) or result.audit:
         from launcher.cli.report import report
 

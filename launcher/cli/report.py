@@ -29,9 +29,28 @@ def report(result: Result) -> None:
         _say("not enforced", f"{row['permission']}: {row['reason']}")
     _rows("committed", [str(row.get("path", row)) for row in result.committed])
     _rows("not committed", [f"{row.get('path')}: {row.get('reason')}" for row in result.refused])
-    _rows("denied", [_denial(row) for row in result.denials])
+    # what has a line of its own below is not told twice
+    told = {"commit", "kernel"}
+    _rows("denied", [_denial(row) for row in result.denials if row["layer"] not in told and not row.get("observed")])
     _rows("not audited", [result.audit] if result.audit else [])
     _rows("not run", [f"{row['command']} ({row['reason']})" for row in result.refused_execs])
+    _rows("observed", [f"{_denial(row)}: {row['reason']}" for row in result.denials if row.get("observed")])
+    if result.observing:
+        costs = result.observing
+        each = costs["microseconds"] // max(1, costs["calls"])
+        lost = f", {costs['dropped']} refusals not listed" if costs["dropped"] else ""
+        _say("observing", f"{costs['calls']} calls with names, {each} us each, which the job waited for{lost}")
+    if result.exit_code or result.refused or result.observing:
+        _ask_for(result)
+
+
+def _ask_for(result: Result) -> None:
+    """What to paste below `capabilities:` of a policy, for a job that did not get through or left something behind."""
+    grants = [str(row["grant"]) for row in result.denials if row["grant"]]
+    if grants:
+        from launcher.service.denials import quoted
+
+        _rows("ask for", [quoted(grant) if not grant.startswith("limits:") else grant for grant in grants])
 
 
 def _denial(row: dict[str, object]) -> str:

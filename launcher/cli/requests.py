@@ -28,6 +28,7 @@ JOB_OPTIONS = (
     Option("--cpus", metavar="N", help="lower the number of processors, as in 1.5"),
     Option("--limit", metavar="NAME=VALUE", repeat=True, help="lower any other limit of a policy"),
     Option("--allow-degraded", flag=True, help="run with what this host can enforce, and report the rest"),
+    Option("--trace-denials", flag=True, help="also observe which names the job was refused (slower; see the report)"),
     Positional("program", required=False, metavar="JOB.ml", help="the ML program"),
     Rest("arguments", help="the program's arguments"),
     Dashed("command", help="a command to run instead of an ML program"),
@@ -42,6 +43,7 @@ def request_of(arguments: Arguments, *, default: list[str] | None = None) -> Req
     request.environment = dict(_setting(text) for text in arguments.env)
     request.limits = _limits(arguments)
     request.allow_degraded = arguments.allow_degraded
+    request.trace_denials = arguments.trace_denials
     _take_job(request, arguments, default)
     return request
 

@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from _socket import socket
     from collections.abc import Callable, Iterable, Sequence
 
+    from launcher.enforce.namespace.observer import Observer
     from launcher.enforce.namespace.operations import Operation
     from launcher.enforce.namespace.spec import Identity, Rule
 
@@ -44,14 +45,14 @@ class Job:
     in the view (the ML runtime's interpreter and library). `exec_once`: nothing may be executed after the image
     itself. `network` is what its network namespace is connected to, `etc` the files (path to content) that this
     brings. `mapped`: sources that belong to root are shown as the job's own (root's own jobs run with an id of the
-    range). `writer` are the ids that staged writes reach the host with; None for the launcher's own. `review` is given
-    the change set as lines, the number of changes that would be committed and of those refused, and says whether to
-    commit.
+    range). `observes` makes what looks at the job's calls with path names. `writer` are the ids that staged writes
+    reach the host with; None for the launcher's own. `review` is given the change set as lines, the number of changes
+    that would be committed and of those refused, and says whether to commit.
     """
 
     __slots__ = (
-        "arguments", "environment", "etc", "exec_once", "id", "identity", "mapped", "mounts", "network", "passed",
-        "path", "programs", "review", "rules", "stdio", "switch_ids", "terminal", "writer",
+        "arguments", "environment", "etc", "exec_once", "id", "identity", "mapped", "mounts", "network", "observes",
+        "passed", "path", "programs", "review", "rules", "stdio", "switch_ids", "terminal", "writer",
     )  # fmt: skip
 
     def __init__(self, job: str, identity: Identity, path: str, arguments: Sequence[str]) -> None:
@@ -70,6 +71,7 @@ class Job:
         self.exec_once = False
         self.mapped = False
         self.network: Network | None = None
+        self.observes: Callable[..., Observer] | None = None
         self.etc: dict[str, bytes] = {}
         self.writer: Identity | None = None
         self.review: Review | None = None

@@ -29,6 +29,7 @@ class Usage:
 class Result:
     """One run. `ended_by` is the stable word of design section 11: job, wall, memory, policy, launcher.
 
+    `observed` are path refusals that --trace-denials saw, which are claims; `observing` what that cost.
     `audit` says why not all of the run is in the audit log; "" where all of it is.
     """
 
@@ -41,6 +42,8 @@ class Result:
         "exit_code",
         "job",
         "limit",
+        "observed",
+        "observing",
         "profile",
         "refused",
         "refused_execs",
@@ -65,6 +68,8 @@ class Result:
         # file, command, reason and places (of the rules) of each image that was stopped before it ran
         self.refused_execs: list[dict[str, object]] = []
         self.review = ""  # "accepted" or "declined" where a person was asked
+        self.observed: list[dict[str, object]] = []
+        self.observing: dict[str, int] = {}
         self.egress: dict[str, object] = {}
         self.unenforced: Sequence[dict[str, object]] = ()
 

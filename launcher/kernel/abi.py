@@ -15,12 +15,14 @@ _X86_64 = {
     "seccomp": 317, "setdomainname": 171, "sethostname": 170, "setns": 308, "syncfs": 306, "umount2": 166,
     "unshare": 272, "setfsuid": 122, "setfsgid": 123, "ptrace": 101, "sched_yield": 24, "capget": 125,
     "timerfd_create": 283, "timerfd_settime": 286,
+    "process_vm_readv": 310,
 }  # fmt: skip
 _AARCH64 = {
     "capset": 91, "clone": 220, "keyctl": 219, "mount": 40, "pivot_root": 41, "prctl": 167, "renameat2": 276,
     "seccomp": 277, "setdomainname": 162, "sethostname": 161, "setns": 268, "syncfs": 267, "umount2": 39,
     "unshare": 97, "setfsuid": 151, "setfsgid": 152, "ptrace": 117, "sched_yield": 124, "capget": 90,
     "timerfd_create": 85, "timerfd_settime": 86,
+    "process_vm_readv": 270,
 }  # fmt: skip
 _COMMON = {
     "pidfd_send_signal": 424, "open_tree": 428, "move_mount": 429, "fsopen": 430, "fsconfig": 431, "fsmount": 432,
@@ -108,6 +110,7 @@ KEYCTL_JOIN_SESSION_KEYRING = 1
 SECCOMP_SET_MODE_FILTER = 1
 SECCOMP_FILTER_FLAG_TSYNC = 1
 SECCOMP_FILTER_FLAG_NEW_LISTENER = 1 << 3
+SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV = 1 << 5  # Linux 5.19
 SECCOMP_USER_NOTIF_FLAG_CONTINUE = 1
 SECCOMP_IOCTL_NOTIF_RECV = 0xC0502100
 SECCOMP_IOCTL_NOTIF_SEND = 0xC0182101

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import _ctypes
+import errno
 import os
 
 from launcher.kernel import libc
 from launcher.kernel.abi import (
     NR,
     SECCOMP_FILTER_FLAG_NEW_LISTENER,
+    SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV,
     SECCOMP_SET_MODE_FILTER,
 )
 
@@ -31,6 +33,28 @@ def install(program: bytes, *, listener: bool = False) -> int:
     prog = (len(program) // _SOCK_FILTER).to_bytes(8, "little") + _ctypes.addressof(area).to_bytes(8, "little")
     flags = SECCOMP_FILTER_FLAG_NEW_LISTENER if listener else 0
     result = libc.syscall(NR["seccomp"], SECCOMP_SET_MODE_FILTER, flags, prog)
+    return _checked(result, program)
+
+
+def install_observer(program: bytes) -> int:
+    """Adds a filter that reports to the returned descriptor. Raises OSError (EBUSY where there is a listener already).
+
+    Where the kernel can, a call that is being looked at is interrupted by fatal signals only: otherwise a program that
+    is sent a signal every few milliseconds (Go's scheduler) would start the same call again and again.
+    """
+    kept = bytearray(program)
+    area = _Address.from_buffer(kept)
+    prog = (len(program) // _SOCK_FILTER).to_bytes(8, "little") + _ctypes.addressof(area).to_bytes(8, "little")
+    result = -1
+    for more in (SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV, 0):
+        flags = SECCOMP_FILTER_FLAG_NEW_LISTENER | more
+        result = libc.syscall(NR["seccomp"], SECCOMP_SET_MODE_FILTER, flags, prog)
+        if result >= 0 or libc.errno() != errno.EINVAL:
+            break
+    return _checked(result, program)
+
+
+def _checked(result: int, program: bytes) -> int:
     if result < 0:
         number = libc.errno()
         raise OSError(number, f"seccomp: {os.strerror(number)}", f"{len(program)} bytes of filter")

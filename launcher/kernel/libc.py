@@ -95,6 +95,11 @@ def buffer(data: bytearray) -> object:
     return array.from_buffer(data)  # type: ignore[attr-defined]
 
 
+def address_of(area: object) -> int:
+    """Where the memory of a `buffer` is in this process."""
+    return int(_ctypes.addressof(area))  # type: ignore[arg-type]
+
+
 def overwrite_memory(address: int, length: int) -> None:
     """Zeroes `length` bytes of this process at `address` (the argument and environment areas of the stack)."""
     array = type("_Area", (_ctypes.Array,), {"_type_": _Byte, "_length_": length})

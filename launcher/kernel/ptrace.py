@@ -10,6 +10,8 @@ from launcher.kernel.abi import NR
 _CONT = 7
 _SEIZE = 0x4206
 _LISTEN = 0x4208
+_GET_SYSCALL_INFO = 0x420E
+_SYSCALL_INFO = 88  # bytes
 
 _O_TRACEFORK = 1 << 1
 _O_TRACEVFORK = 1 << 2
@@ -22,6 +24,7 @@ _O_EXITKILL = 1 << 20
 _OPTIONS = _O_TRACEFORK | _O_TRACEVFORK | _O_TRACECLONE | _O_TRACEEXEC | _O_TRACESECCOMP | _O_EXITKILL
 
 EVENT_EXEC = 4
+EVENT_SECCOMP = 7
 EVENT_STOP = 128
 WALL = 0x40000000  # __WALL: wait for threads and children that do not signal with SIGCHLD, too
 GROUP_STOPS = frozenset((19, 20, 21, 22))  # SIGSTOP SIGTSTP SIGTTIN SIGTTOU
@@ -52,6 +55,25 @@ def listen(pid: int) -> None:
         _request(_LISTEN, pid)
     except ProcessLookupError:
         return
+
+
+def exec_path(pid: int) -> bytes | None:
+    """The path argument of the execve or execveat at whose SECCOMP_RET_TRACE stop `pid` is. Raises OSError.
+
+    PTRACE_GET_SYSCALL_INFO (Linux 5.3): struct ptrace_syscall_info {op, arch, ip, sp, {nr, args[6], ret_data}}.
+    """
+    from launcher.kernel.pathcalls import BY_NUMBER, read_path
+
+    kept = bytearray(_SYSCALL_INFO)
+    area = libc.buffer(kept)
+    if libc.syscall(NR["ptrace"], _GET_SYSCALL_INFO, pid, len(kept), libc.address_of(area)) < 0:
+        number = libc.errno()
+        raise OSError(number, f"ptrace: {os.strerror(number)}", f"process {pid}")
+    call = BY_NUMBER.get(int.from_bytes(kept[24:32], "little"))
+    if call is None:
+        return None
+    position = 32 + 8 * call.names[0][1]
+    return read_path(pid, int.from_bytes(kept[position : position + 8], "little"))
 
 
 def event_of(status: int) -> int:

@@ -32,7 +32,9 @@ def claims(data: bytes, who: dict[str, str], *, most: int) -> tuple[list[dict[st
         made = _event(item, who)
         events.append(made)
         if made["outcome"] == DENIED:
-            denials.append({name: made[name] for name in ("capability", "operation", "resource")})
+            detail = item.get("detail")
+            canonical = str(detail.get("canonical", ""))[:_LONGEST_TEXT] if isinstance(detail, dict) else ""
+            denials.append({**made, "detail": {"canonical": canonical}})
     if lost:
         events.append({**event("audit.dropped", "runtime", detail={"events": lost}), **who})
     return events, denials

@@ -92,6 +92,10 @@ class Launch:
         job.terminal = request.terminal
         job.review = request.review
         job.environment = job_environment(self.decided.profile.data, request, passing)
+        if request.trace_denials:
+            from launcher.service.tracing import observing
+
+            job.observes = observing(self.decided.profile.data, asked)
         network = self.decided.profile.data["network"]
         if network["egress"]:
             self._egress = job.network = self._connect(asked, network)
@@ -177,11 +181,13 @@ class Launch:
         if profile.data["syscalls"]["add"]:
             detail["syscalls"] = profile.data["syscalls"]["add"]
         started = event("launch", "policy", ALLOWED, resource=self._name(), detail=detail)
+        started["deciders"] = [{"policy": policy["handle"]} for policy in profile.data["policies"]]
         self._log.append([{**started, **self._who(self.decided.asked)}])
 
     def _record_refusal(self, asked: Asked, error: SandboxError) -> None:
         detail: dict[str, object] = {"reason": str(error)[:4000], "argv": list(self._shown(asked))}
         refused = event("launch", "policy", DENIED, resource=self._name(asked), detail=detail)
+        refused["deciders"] = [{"place": error.place}] if error.place else []
         try:
             self._log.append([{**refused, **self._who(asked)}])
             failure = self._log.failure
@@ -206,9 +212,13 @@ class Launch:
         if self._egress:
             result.egress = self._egress.totals
             events = [*self._unwritten, *events]
-            result.denials = [*result.denials, *_denied(self._egress.denials)]
         if result.limit:
             events.append({**self._limit_event(result.limit), **who})
+        if result.observed:
+            from launcher.service.tracing import observed_event
+
+            events += [{**observed_event(row), **who} for row in result.observed]
+        self._gather_denials(result)
         events.append({**event("job.ended", "service", detail=detail, resource=self._name()), **who})
         try:
             self._log.append(events, sync=False)
@@ -233,9 +243,43 @@ class Launch:
         except AuditError:  # tried again with the next ones, and when the job has ended; `result.audit` says so then
             self._unwritten = events[-_MOST_UNWRITTEN:]
 
+    def _gather_denials(self, result: Result) -> None:
+        """Everything that was refused as one list, each with the grant to ask for."""
+        network = self._egress.denials if self._egress else ()
+        if not (result.denials or result.refused or result.refused_execs or result.limit or result.observed or network):
+            return
+        from launcher.service import denials
+
+        profile = self.decided.profile.data
+        workspace = profile["workspace"]
+        result.denials = denials.unique(
+            [
+                *denials.of_runtime(result.denials, workspace),
+                *denials.of_egress(network),
+                *denials.of_execs(result.refused_execs),
+                *denials.of_commit(result.refused, workspace),
+                *denials.of_limit(result.limit, profile["limits"].get(result.limit)),
+                *denials.of_observed(result.observed, workspace),
+            ]
+        )
+
     def _limit_event(self, limit: str) -> dict[str, object]:
         value = self.decided.profile.data["limits"][limit]
-        return event("limit", "kernel", DENIED, capability="limits", operation=limit, resource=str(value))
+        made = event("limit", "kernel", DENIED, capability="limits", operation=limit, resource=str(value))
+        made["deciders"] = self._limit_deciders(limit, value)
+        return made
+
+    def _limit_deciders(self, limit: str, value: object) -> list[dict[str, str]]:
+        """Who says this value: the policies that do, else the request's own options, else configuration and base."""
+        asked = self.decided.asked
+        policies = [
+            {"policy": policy.handle, "place": str(policy.place)}
+            for policy in asked.snapshot.policies_for(asked.acting.user)
+            if getattr(policy.limits, limit) == value
+        ]
+        if policies:
+            return policies
+        return [{"policy": "command line" if limit in asked.request.limits else "base profile or configuration"}]
 
     def _shown(self, asked: Asked | None = None) -> Sequence[str]:
         request = (asked or self.decided.asked).request
@@ -266,17 +310,6 @@ def _egress_event(item: dict[str, Any]) -> dict[str, object]:
     )  # fmt: skip
     made["deciders"] = [{"place": str(place)} for place in item["deciders"]]
     return made
-
-
-def _denied(items: Sequence[dict[str, Any]]) -> list[dict[str, object]]:
-    names = ("capability", "operation", "resource")
-    return [{name: str(item[name]) for name in names} for item in items if item["outcome"] == DENIED]
-
-
-def _renewal(decided: Decided | Remembered, read_ns: int) -> Renewal:
-    from launcher.service.renewing import Renewal
-
-    return Renewal(decided, read_ns)
 
 
 def _decide(asked: Asked) -> Decided:

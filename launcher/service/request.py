@@ -29,7 +29,8 @@ class Request:
 
     __slots__ = (
         "allow_degraded", "arguments", "command", "cwd", "environment", "inherited", "limits", "program",
-        "review", "root", "source", "stdio", "terminal", "token", "user", "workspace",
+        "review", "root", "source", "stdio", "terminal", "token", "trace_denials", "user",
+        "workspace",
     )  # fmt: skip
 
     def __init__(self, *, root: str | None = None, user: str | None = None, token: str | None = None) -> None:
@@ -47,6 +48,7 @@ class Request:
         self.limits: Mapping[str, str] = {}
         self.allow_degraded = False
         self.terminal = False
+        self.trace_denials = False
         self.stdio: tuple[int, int, int] = (0, 1, 2)
         self.review: Review | None = None
 

@@ -11,7 +11,7 @@ import pytest
 
 from launcher.enforce.selftest.score import GROUPS, STANDING, groups, not_covered, read
 from tests.attack.report import HERE
-from tests.attack.test_switched_off import WeakHost
+from tests.attack.weak import WeakHost
 
 if TYPE_CHECKING:
     from tests.sandboxed import Host

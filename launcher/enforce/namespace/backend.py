@@ -113,6 +113,7 @@ class Prepared:
         profile, job = self.profile, self.job
         limits = profile["limits"]
         check = self._check()
+        once = self._exec_once()
         return Spec(
             operations=self.plan.operations,
             over=self.plan.over,
@@ -138,8 +139,9 @@ class Prepared:
             rlimits=_rlimits(limits),
             landlock_abi=_landlock_abi(profile),
             filter=self._filter(check),
-            exec_once=self._exec_once(),
+            exec_once=once,
             check=check,
+            observer=job.observes(once=once, traced=check is not None) if job.observes else None,
         )
 
     def _check(self) -> ExecCheck | None:
@@ -158,13 +160,21 @@ class Prepared:
     def _filter(self, check: ExecCheck | None) -> bytes:
         profile = self.profile
         variant = {
-            "exec": "once" if self._exec_once() else "trace" if check else "allow",
+            "exec": self._exec_mode(check),
             "unix": self.plan.sockets,
             "inet": profile["network"]["loopback"] or self.job.network is not None,
             "live": bool(profile["files"]["live"]),
             "add": profile["syscalls"]["add"],
         }
         return seccomp.filter_bytes(profile["syscalls"]["table"], variant, self._cache)
+
+    def _exec_mode(self, check: ExecCheck | None) -> str:
+        """How the filter answers execve. Under an observer, which then holds `once` (a process has one listener), it
+        is `trace` with no tracer: should the observer's filter not be there, every execve is answered ENOSYS.
+        """
+        if self._exec_once():
+            return "trace" if self.job.observes else "once"
+        return "trace" if check else "allow"
 
 
 def _replaced(path: str, files: dict[str, bytes]) -> bool:

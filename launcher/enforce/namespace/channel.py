@@ -30,6 +30,8 @@ GO = "go"  # from the supervisor: limits are in place, start the job
 SIGNAL = "signal"  # from the supervisor: (number)
 NOT_STARTED = "not-started"  # (errno, path)
 REFUSED_EXEC = "refused-exec"  # (file, command line, reason, places of the rules)
+LISTENER = "listener"  # descriptor: where the job's calls with path names are reported
+ATTEMPTED = "attempted"  # (working directory, path): an exec that begins, told to the observer
 ENDED = "ended"  # (wait status, user us, system us, max rss bytes)
 
 

@@ -36,7 +36,7 @@ def run(spec: Spec, control: Channel, doors: Sequence[int] = ()) -> NoReturn:
         step("enter", "the control groups", lambda: enter(doors))
         build(spec, control)
         job = _begin(spec, control)
-        _serve(job, control, Tracer(spec.check, control) if spec.check else None)
+        _serve(job, control, Tracer(spec.check, control, watched=spec.observer is not None) if spec.check else None)
     except EnforcementError as error:
         control.send(messages.FAILED, (error.step, error.subject, error.errno, error.hint))
     except OSError as error:

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
 
     from launcher.enforce.job import Network
     from launcher.enforce.namespace.execcheck import ExecCheck
+    from launcher.enforce.namespace.observer import Observer
     from launcher.enforce.namespace.operations import Operation
 
 
@@ -50,13 +51,14 @@ class Spec:
     """One sandbox, ready to be built. `stdio` are the job's descriptors 0, 1, 2, or empty for a terminal of its own.
 
     `over` are mounts on top of the staged areas. `passed` are (descriptor, number in the job). `exec_once` refuses
-    execve after the job's own image has started; with `check` every later exec is held against it.
+    execve after the job's own image has started; with `check` every later exec is held against it. `observer` is
+    told of the job's calls with path names (--trace-denials).
     """
 
     __slots__ = (
         "arguments", "check", "cwd", "environment", "exec_once", "filter", "hostname", "identity", "landlock_abi",
-        "loopback", "namespaces", "network", "operations", "over", "passed", "path", "rlimits", "rules", "scratch",
-        "staged", "stdio", "switch_ids",
+        "loopback", "namespaces", "network", "observer", "operations", "over", "passed", "path", "rlimits", "rules",
+        "scratch", "staged", "stdio", "switch_ids",
     )  # fmt: skip
 
     def __init__(self, **fields: object) -> None:
@@ -88,3 +90,4 @@ class Spec:
         filter: bytes
         exec_once: bool
         check: ExecCheck | None
+        observer: Observer | None

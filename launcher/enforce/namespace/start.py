@@ -42,7 +42,7 @@ _SIGNALS_TO_RESET = (_signal.SIGPIPE, _signal.SIGXFSZ, _signal.SIGINT)
 def start(spec: Spec, control: Channel) -> int:
     """Starts the job; its process id. Raises EnforcementError where the job could not be confined."""
     terminal = _open_terminal(control) if not spec.stdio else -1
-    ours, theirs = messages.pair() if spec.exec_once or spec.check else (None, None)
+    ours, theirs = messages.pair() if spec.exec_once or spec.check or spec.observer else (None, None)
     pid = os.fork()
     if pid == 0:
         _become(spec, control, terminal, theirs)
@@ -52,7 +52,9 @@ def start(spec: Spec, control: Channel) -> int:
         theirs.close()
         if spec.check:
             step("trace", "the job", lambda: _trace(pid, ours), hint=_TRACE_HINT)
-        if spec.exec_once:
+        if spec.observer:
+            _hand_over_listener(ours, control)
+        elif spec.exec_once:
             _allow_first_exec(ours)
         ours.close()
     return pid
@@ -137,6 +139,13 @@ def _arrange_descriptors(spec: Spec, terminal: int) -> None:
 def _install_filter(spec: Spec, to_init: Channel | None) -> None:
     if not spec.filter:
         return
+    if spec.observer and to_init:
+        # before the job's own filter, which would refuse it (one listener is all that a process can have)
+        listener = seccomp.install_observer(spec.observer.program)
+        to_init.send("listener", (), (listener,))
+        os.close(listener)
+        seccomp.install(spec.filter)
+        return
     listener = seccomp.install(spec.filter, listener=spec.exec_once)
     if spec.exec_once and to_init:
         to_init.send("listener", (), (listener,))
@@ -150,6 +159,14 @@ def _execute(spec: Spec, control: Channel) -> None:
         os.execve(spec.path, arguments, environment)
     except OSError as error:
         control.send(messages.NOT_STARTED, (error.errno or 0, spec.path))
+
+
+def _hand_over_listener(ours: Channel, control: Channel) -> None:
+    """Passes the listener on to the supervisor, whose observer answers from now on, the job's own exec included."""
+    kind, _values, descriptors = ours.receive()
+    if kind == "listener":
+        control.send(messages.LISTENER, (), descriptors)
+        os.close(descriptors[0])
 
 
 def _allow_first_exec(ours: Channel) -> None:

@@ -100,9 +100,9 @@ class Supervision:
         if self._control and not self._ended:
             wanted[self._control.fileno()] = select.POLLIN
         if not self._building:
-            network = self._spec.network
-            if network and network.fileno() >= 0:
-                wanted[network.fileno()] = select.POLLIN
+            for source in (self._spec.network, self._spec.observer):
+                if source and source.fileno() >= 0:
+                    wanted[source.fileno()] = select.POLLIN
             pumps: list[Input | Output] = [*self._outputs()] if self._ended else self._console.pumps
             for pump in pumps:
                 for fd, events in pump.wants():
@@ -123,11 +123,13 @@ class Supervision:
 
     def ready(self, fd: int) -> None:
         """`fd`, one of those of `wants`, is ready."""
-        network = self._spec.network
+        network, observer = self._spec.network, self._spec.observer
         if self._control and fd == self._control.fileno():
             self._told(self._control)
         elif network and fd == network.fileno():
             network.read()
+        elif observer and fd == observer.fileno():
+            observer.read()
         else:
             for pump in self._console.pumps:
                 if any(fd == wanted for wanted, _events in pump.wants()):
@@ -206,6 +208,10 @@ class Supervision:
     def _ran(self, kind: str, values: tuple[object, ...], descriptors: list[int]) -> None:
         if kind == messages.TERMINAL:
             self._console.attach_terminal(descriptors[0])
+        elif kind == messages.LISTENER and self._spec.observer:
+            self._spec.observer.start(descriptors[0])
+        elif kind == messages.ATTEMPTED and self._spec.observer:
+            self._spec.observer.executed(str(values[1]), str(values[0]))
         elif kind == messages.REFUSED_EXEC:
             file, line, reason, places = values
             refused = {"file": file, "command": line, "reason": reason, "places": places}
@@ -240,6 +246,9 @@ class Supervision:
 
     def account(self) -> None:
         """When pid 1 is gone, and with it every process of the sandbox: what the job used."""
+        if self._spec.observer:
+            self._spec.observer.stop()
+            self._result.observed, self._result.observing = self._spec.observer.rows, self._spec.observer.costs
         usage = self._result.usage
         usage.wall_us = (time.monotonic_ns() - self._began) // 1000
         usage.output_bytes = self._console.budget.passed

@@ -18,19 +18,23 @@ if TYPE_CHECKING:
     from launcher.enforce.namespace.execcheck import ExecCheck
 
 _MOST_REPORTS = 200  # a job that tries and tries must not flood its supervisor
+_MOST_ATTEMPTS = 2000
 _LONGEST = 4096
 
 
 class Tracer:
     """Judges every exec but the first, which is the launcher's own choice."""
 
-    __slots__ = ("_check", "_control", "_first", "_reports")
+    __slots__ = ("_attempts", "_check", "_control", "_first", "_reports", "_watched")
 
-    def __init__(self, check: ExecCheck, control: Channel) -> None:
+    def __init__(self, check: ExecCheck, control: Channel, *, watched: bool = False) -> None:
+        """`watched`: tell of every exec that begins (--trace-denials); what does not exist gets no further."""
         self._check = check
         self._control = control
         self._first = True
         self._reports = 0
+        self._watched = watched
+        self._attempts = 0
 
     def stopped(self, pid: int, status: int) -> None:
         """Handles one stop of a tracee: `status` as wait4(2) gave it."""
@@ -38,10 +42,25 @@ class Tracer:
         signal = os.WSTOPSIG(status & 0xFFFF)
         if event == ptrace.EVENT_EXEC:
             self._executed(pid)
+        elif event == ptrace.EVENT_SECCOMP and self._watched:
+            self._attempted(pid)
+            ptrace.cont(pid)
         elif event == ptrace.EVENT_STOP and signal in ptrace.GROUP_STOPS:
             ptrace.listen(pid)
         else:
             ptrace.cont(pid, 0 if event else signal)
+
+    def _attempted(self, pid: int) -> None:
+        """Tells the observer which name an exec begins with. The memory is the job's: a claim, and nothing more."""
+        self._attempts += 1
+        if self._attempts > _MOST_ATTEMPTS:
+            return
+        try:
+            path = ptrace.exec_path(pid)
+            if path:
+                self._control.send(messages.ATTEMPTED, (os.readlink(f"/proc/{pid}/cwd"), os.fsdecode(path)))
+        except OSError:  # killed meanwhile
+            return
 
     def _executed(self, pid: int) -> None:
         if self._first:
