@@ -312,6 +312,12 @@ def _egress_event(item: dict[str, Any]) -> dict[str, object]:
     return made
 
 
+def _renewal(decided: Decided | Remembered, read_ns: int) -> Renewal:
+    from launcher.service.renewing import Renewal
+
+    return Renewal(decided, read_ns)
+
+
 def _decide(asked: Asked) -> Decided:
     from launcher.service.deciding import Decided
 
