@@ -1,15 +1,13 @@
 """A compiled program as bytes and back: all that starting a program from a cache needs of the front end.
 
 `marshal` is code: bytes must come from where the interpreter itself is trusted, or be run only where the program may
-do anything anyway (the job's own sandbox; docs/explanation/ml-cache.md).
+do anything anyway (the job's own sandbox; docs/decisions/compiled-programs.md).
 """
 
 from __future__ import annotations
 
 import marshal
 import sys
-
-from launcher.canonical import sha256_hex
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -72,8 +70,3 @@ class Program:
 
 def _version() -> tuple[Any, ...]:
     return LANGUAGE_VERSION, sys.implementation.cache_tag, sys.hexversion
-
-
-def cache_key(data: bytes) -> str:
-    """What a cache keys the program of these source bytes by: content and version."""
-    return sha256_hex(repr(_version()).encode() + b"\n" + data)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     Loader = Callable[[str], bytes | None]
 
 MAX_MODULES = 200
+_TOO_DEEP = Diagnostic("the program is nested too deeply", 0, 0, hint="move inner parts into functions")
 
 
 def compile_program(data: bytes, name: str, loader: Loader | None = None) -> Program:
@@ -61,8 +62,7 @@ class _Compiler:
         try:
             main, imports = self.unit(source, "", module=False)
         except RecursionError:
-            diagnostic = Diagnostic("the program is nested too deeply", 0, 0, hint="move inner parts into functions")
-            raise SourceError(source, [diagnostic]) from None
+            raise SourceError(source, [_TOO_DEEP]) from None
         return Program(main, self.modules, self.needs, imports)
 
     def unit(self, source: Source, package: str, *, module: bool) -> tuple[Unit, list[str]]:
@@ -110,22 +110,43 @@ def declarations(data: bytes, name: str) -> dict[str, Any]:
 
     User modules are not followed: `imports` names what the caller may add.
     """
-    findings: list[dict[str, object]] = []
-    needs: list[dict[str, Any]] = []
-    imports: list[str] = []
-    used: list[dict[str, Any]] = []
+    return read_program(data, name)[0]
+
+
+def read_program(data: bytes, name: str) -> tuple[dict[str, Any], Program | None]:
+    """`declarations`, and the compiled program where it has no mistakes and imports library modules only."""
+    reading = _Reading()
+    program = None
     try:
-        source = Source.from_bytes(b"" if data.startswith(SESSION) else data, name)
-        tree = parse(source)
-        imports = [".".join(node.path) for node in tree.body if isinstance(node, ast.Import)]
-        used = uses(tree, source)
-        found = Findings(source)
-        needs = declare.needs(tree, source, found)
-        found.raise_any()
-        names.check(tree, source, lambda path: path.partition(".")[0] not in HOST_MODULES)
+        program = reading.program(Source.from_bytes(b"" if data.startswith(SESSION) else data, name))
     except SourceError as error:
-        findings = [diagnostic.to_data(error.source) for diagnostic in error.diagnostics]
+        reading.findings = [diagnostic.to_data(error.source) for diagnostic in error.diagnostics]
     except RecursionError:
-        deep = Diagnostic("the program is nested too deeply", 0, 0, hint="move inner parts into functions")
-        findings = [deep.to_data(Source("", name))]
-    return {"needs": needs, "uses": used, "imports": imports, "diagnostics": findings}
+        reading.findings = [_TOO_DEEP.to_data(Source("", name))]
+    return reading.to_data(), program
+
+
+class _Reading:
+    """What is known of a source; each step adds to it until one fails."""
+
+    def __init__(self) -> None:
+        self.needs: list[dict[str, Any]] = []
+        self.uses: list[dict[str, Any]] = []
+        self.imports: list[str] = []
+        self.findings: list[dict[str, object]] = []
+
+    def program(self, source: Source) -> Program | None:
+        tree = parse(source)
+        self.imports = [".".join(node.path) for node in tree.body if isinstance(node, ast.Import)]
+        self.uses = uses(tree, source)
+        found = Findings(source)
+        self.needs = declare.needs(tree, source, found)
+        found.raise_any()
+        known = names.check(tree, source, lambda path: path.partition(".")[0] not in HOST_MODULES)
+        if not all(path in LIBRARY or path == BUILTIN_MODULE for path in self.imports):
+            return None
+        made = generate(tree, source, known)
+        return Program(Unit(source.name, source.text, made.code, made.marks, {}), {}, self.needs, known.modules)
+
+    def to_data(self) -> dict[str, Any]:
+        return {"needs": self.needs, "uses": self.uses, "imports": self.imports, "diagnostics": self.findings}

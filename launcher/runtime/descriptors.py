@@ -10,8 +10,6 @@ if TYPE_CHECKING:
     from typing import Any
 
 SOURCE, CONTEXT, REPORT = 3, 4, 5
-# Of the reader of untrusted source, which has no context.
-COMPILED = 4
 
 MAX_CONTEXT = 64 * 1024 * 1024
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from launcher.enforce.namespace.spec import Identity
     from launcher.identity.user import User
 
-_LARGEST_ANSWER = 1 << 20
+_LARGEST_ANSWER = 4 << 20  # bytes: the declarations, and the compiled program
 _READER = "launcher.runtime.parse_main"
 _POLICY = "declared"
 
@@ -30,7 +30,7 @@ _POLICY = "declared"
 class Declared:
     """`needs` as grants, the diagnostics (data of launcher.language.diagnostics) and the imports of the source."""
 
-    __slots__ = ("diagnostics", "imports", "needs", "uses")
+    __slots__ = ("compiled", "diagnostics", "imports", "needs", "uses")
 
     def __init__(self, needs: list[Grant], diagnostics: list[dict[str, Any]], imports: Sequence[str] = ()) -> None:
         self.needs = needs
@@ -38,16 +38,20 @@ class Declared:
         self.imports = list(imports)
         # what the source can be seen to use: type, operation, resource, line, column; for `check`, never a verdict
         self.uses: list[dict[str, Any]] = []
+        # the program as the reader compiled it, for the job's sandbox and nobody else; b"" where it did not
+        self.compiled = b""
 
 
 def read_source(source: bytes, name: str, reader: Reader) -> Declared:
     """The declarations of the ML `source`. Raises DocumentError when the reader's answer is none."""
-    answer = _object(reader.run(_READER, source, name), name)
+    said, compiled = reader.read(source, name)
+    answer = _object(said, name)
     needs, diagnostics, imports = (answer.get(key, []) for key in ("needs", "diagnostics", "imports"))
     if not isinstance(needs, list) or not isinstance(diagnostics, list) or not _texts(imports):
         raise DocumentError("the reader of declarations gave no lists", place=name)
     notes = [item for item in diagnostics if isinstance(item, dict)]
     declared = Declared([_need(item, name) for item in needs], notes, imports)
+    declared.compiled = compiled
     uses = answer.get("uses", [])
     declared.uses = [item for item in uses if isinstance(item, dict)] if isinstance(uses, list) else []
     return declared
@@ -86,7 +90,7 @@ def _texts(value: object) -> bool:
 
 
 class Reader:
-    """Runs a reading program in an empty sandbox of `identity`."""
+    """Reads ML source in an empty sandbox of `identity`, or finds what it said of the same source before."""
 
     __slots__ = ("_base", "_cache", "_features", "_identity", "_switch", "_user")
 
@@ -98,15 +102,26 @@ class Reader:
         self._cache = cache
         self._switch = os.geteuid() == 0
 
-    def run(self, module: str, source: bytes, name: str) -> bytes:
-        """What `module`.main() prints, reading `source` on descriptor 3. Raises DocumentError, EnforcementError."""
+    def read(self, source: bytes, name: str) -> tuple[bytes, bytes]:
+        """What is said of `source`, and its compiled program. Raises DocumentError, EnforcementError."""
+        from launcher.service.known_programs import KnownProgram
+
+        known = KnownProgram(source, name, self._user, self._cache)
+        found = known.find()
+        if found is None:
+            found = self._run(source, name)
+            known.keep(*found)
+        return found
+
+    def _run(self, source: bytes, name: str) -> tuple[bytes, bytes]:
+        """Runs the reader: the source on descriptor 3; on stdout the answer, a line, and the compiled program."""
         from launcher.enforce import interpreter
         from launcher.enforce.job import Job
         from launcher.enforce.namespace.backend import Prepared, run
         from launcher.enforce.result import Result
 
         python = interpreter.for_job(as_root=self._switch)
-        job = Job(f"reader-{os.getpid()}", self._identity, python.path, [*python.arguments(module), name])
+        job = Job(f"reader-{os.getpid()}", self._identity, python.path, [*python.arguments(_READER), name])
         job.switch_ids = self._switch
         python.fill(job)
         job.exec_once = True
@@ -124,7 +139,9 @@ class Reader:
                     hint="it may be too large or too deeply nested",
                     place=name,
                 )
-            return os.pread(answer, _LARGEST_ANSWER, 0)
+            said, _, compiled = os.pread(answer, _LARGEST_ANSWER, 0).partition(b"\n")
+            # half a program is none
+            return said, compiled if os.fstat(answer).st_size <= _LARGEST_ANSWER else b""
         finally:
             for fd in (given, answer, complaints, nothing):
                 os.close(fd)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from launcher.service.remembered import Remembered
 
 _RUNTIME = "launcher.runtime.main"
-_SOURCE, _CONTEXT, _REPORTS = 3, 4, 5
+_SOURCE, _CONTEXT, _REPORTS, _COMPILED = 3, 4, 5, 6
 _MOST_REPORTS = 1 << 20  # bytes of claims that are read; a job that floods it loses its later claims only
 _MOST_EVENTS = 1000
 
@@ -45,6 +45,7 @@ class MlProgram:
             (_memory(self._decided.source or b""), _SOURCE),
             (_memory(canonical_json(self._context())), _CONTEXT),
             (self._reports, _REPORTS),
+            *[(_memory(code), _COMPILED) for code in (self._compiled(),) if code],
         )
 
     def _context(self) -> dict[str, Any]:
@@ -59,9 +60,15 @@ class MlProgram:
             "workspace": profile["workspace"],
             "loopback": profile["network"]["loopback"],
             "modules": self._modules(),
+            "compiled": _COMPILED if self._compiled() else None,
             "packages": _packages(),
             "staged": sorted({rule["pattern"] for rule in profile["files"]["staged"]}),
         }
+
+    def _compiled(self) -> bytes:
+        """The program as its reader compiled it, which saw no user modules."""
+        declared = None if self._modules() else getattr(self._decided, "declared", None)
+        return declared.compiled if declared else b""
 
     def _modules(self) -> dict[str, str]:
         modules = getattr(self._decided, "modules", {})  # what was remembered had none

@@ -3,7 +3,7 @@
 import pytest
 
 from launcher.language import compiled as front
-from launcher.language.compiled import Program, cache_key
+from launcher.language.compiled import Program
 from launcher.language.diagnostics import SourceError
 from launcher.language.imports import collect, module_names
 from launcher.language.program import compile_program
@@ -26,14 +26,6 @@ def test_another_version_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(front, "LANGUAGE_VERSION", front.LANGUAGE_VERSION + 1)
     with pytest.raises(ValueError, match="another version"):
         Program.from_bytes(data)
-
-
-def test_cache_keys_follow_content_and_version(monkeypatch: pytest.MonkeyPatch) -> None:
-    key = cache_key(b"x = 1;")
-    assert key == cache_key(b"x = 1;")
-    assert key != cache_key(b"x = 2;")
-    monkeypatch.setattr(front, "LANGUAGE_VERSION", front.LANGUAGE_VERSION + 1)
-    assert key != cache_key(b"x = 1;")
 
 
 def test_errors_in_modules_have_the_module_s_place() -> None:
