@@ -44,6 +44,8 @@ VERBS = {
     "submit": "queue a job",
     "jobs": "list jobs",
     "logs": "show the output of a job",
+    "wait": "wait for jobs",
+    "results": "show the results of jobs",
     "cancel": "stop a job",
     "export": "write a profile as an OCI bundle or a unit",
     "image": "manage root filesystems for containers",

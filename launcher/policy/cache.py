@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     Stamp = tuple[int, ...] | None
 
-FORMAT = 1
+FORMAT = 2
 RACY_NS = 100_000_000
 FILE_NAME = "policies.marshal"
 MAX_BYTES = 64 << 20
@@ -40,7 +40,7 @@ _CTIME = 6  # where the change time stands in a stamp
 # Another version of these reads another meaning out of the same bytes.
 _CODE = (
     *("base", "config_document", "constraints", "document", "egress_document", "extends", "loading", "notation"),
-    *("patterns", "policy_document", "presets", "reading"),
+    *("patterns", "policy_document", "presets", "queue_document", "reading"),
 )
 
 

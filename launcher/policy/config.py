@@ -20,10 +20,10 @@ class Config:
     `operators` is the OS group whose members may launch for others; `id_range` is `(first, count)` of the ids that
     tenants' jobs get, or None; `audit` has `path` and `on_failure` where they were set; `limits` are ceilings for
     everybody; `disabled_users` may not launch, however they authenticate; `egress` is what `egress_document` made of
-    that key, {} for the defaults.
+    that key, {} for the defaults; `queue` what `queue_document` made of that.
     """
 
-    __slots__ = ("_limits", "audit", "digest", "disabled_users", "egress", "id_range", "jwt", "operators")
+    __slots__ = ("_limits", "audit", "digest", "disabled_users", "egress", "id_range", "jwt", "operators", "queue")
 
     def __init__(
         self,
@@ -43,6 +43,7 @@ class Config:
         self._limits = limits
         self.disabled_users = disabled_users
         self.egress: dict[str, Any] = {}
+        self.queue: dict[str, Any] = {}
         self.digest = digest
 
     @property
@@ -68,6 +69,7 @@ class Config:
             "limits": self.limits.to_data(),
             "disabled_users": list(self.disabled_users),
             "egress": self.egress,
+            "queue": self.queue,
             "digest": self.digest,
         }
 
@@ -85,4 +87,5 @@ class Config:
             digest=data["digest"],
         )
         config.egress = data["egress"]
+        config.queue = data["queue"]
         return config

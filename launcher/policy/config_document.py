@@ -11,9 +11,10 @@ from launcher.policy.config import ON_FAILURE, Config
 from launcher.policy.document import Node, load
 from launcher.policy.egress_document import read_egress
 from launcher.policy.policy_document import read_limits
+from launcher.policy.queue_document import read_queue
 from launcher.policy.reading import refuse
 
-KEYS = ("operators", "id_range", "jwt", "audit", "limits", "disabled_users", "egress")
+KEYS = ("operators", "id_range", "jwt", "audit", "limits", "disabled_users", "egress", "queue")
 _JWT_KEYS = ("algorithm", "key", "key_file", "issuer", "audience")
 # Below 1000 are the host's own accounts, 65534 is nobody; above 2^31 some file systems and tools fail.
 _LEAST_ID, _MOST_ID = 1000, (1 << 31) - 2
@@ -37,6 +38,8 @@ def read_config(data: bytes, file: str) -> Config:
         settings.audit = _audit(members["audit"])
     if "limits" in members:
         settings.limits = read_limits(members["limits"])
+    if "queue" in members:
+        settings.queue = read_queue(members["queue"])
     if "disabled_users" in members:
         settings.disabled_users = reading.texts(members["disabled_users"], "disabled_users")
     if "egress" in members:

@@ -12,6 +12,7 @@ from launcher.policy.paths import Locations
 from launcher.service import received
 from launcher.service.jobs import Jobs
 from launcher.service.loop import Loop
+from launcher.service.queue.service import QueueService
 from launcher.service.server import Server, listen
 
 TYPE_CHECKING = False
@@ -37,7 +38,8 @@ class Service:
         self.jobs = Jobs(self.loop)
         self._report = report
         self.loop.failed = self._failed
-        verbs = {"launch": self._launch, "ping": lambda call: call.reply({"pid": os.getpid()})}
+        self.batch = QueueService(self.locations, root, self.loop, self.jobs)
+        verbs = {**self.batch.verbs, "launch": self._launch, "ping": lambda call: call.reply({"pid": os.getpid()})}
         self.server = Server(self.loop, listen(self.locations), verbs, self._resolve)
 
     def run(self) -> None:
@@ -50,6 +52,7 @@ class Service:
         self._report(f"listening at {self.locations.runtime}")
         self.loop.run()
         self.server.close()
+        self.batch.close()
 
     def _failed(self, error: BaseException) -> None:
         import traceback

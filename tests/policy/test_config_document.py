@@ -26,6 +26,12 @@ egress:
   no_proxy: [.internal.example.com, "*.corp.example.com", 10.1.2.3]
   trust: /etc/mlsandbox/company.pem
   limits: {{connections: 100, idle_time: 10m, max_bytes: 1GiB, max_upload: 10MiB, max_response: 5MB, request_rate: 600/m}}
+queue:
+  max_jobs: 8
+  keep: 7d
+  job: {{max_memory: 1GiB}}
+  tenant: {{weight: 2, cpus: 1.5}}
+  tenants: {{alice: {{max_queued: 10}}}}
 """
 
 
@@ -56,6 +62,10 @@ def test_every_key_arrives() -> None:
             "response_bytes": 5_000_000, "request_rate": 10.0,
         },
     }  # fmt: skip
+    assert config.queue == {
+        "max_jobs": 8, "keep": 7 * 86_400, "job": {"max_memory": 1 << 30}, "tenant": {"weight": 2, "cpus": 1500},
+        "tenants": {"alice": {"max_queued": 10}},
+    }  # fmt: skip
     assert all(key in WHOLE for key in KEYS)
     assert Config.from_data(config.to_data()).to_data() == config.to_data()
 
@@ -66,6 +76,11 @@ def test_comments_alone_are_the_defaults() -> None:
 
 
 REFUSED = [
+    ("queue: {max_job: 8}", 1, 9, "'max_job'", "'max_jobs'"),
+    ("queue: {max_jobs: 0}", 1, 19, "out of range", ""),
+    ("queue: {keep: [1]}", 1, 15, "number", ""),
+    ("queue: {tenants: {alice: {weigth: 2}}}", 1, 27, "'weigth'", "'weight'"),
+    ("queue: {job: {max_memory: 1M}}", 1, 27, "'1M'", ""),
     ("operator: x", 1, 1, "'operator'", "'operators'"),
     ("id_range: {first: 1000}", 1, 11, "no count", ""),
     ("id_range: {first: 0, count: 5}", 1, 19, "between", ""),
