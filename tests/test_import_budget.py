@@ -89,8 +89,8 @@ def test_the_bundle_holds_what_a_launch_imports(top: Path) -> None:
     names = warm_launch(top)
     program = (
         f"import sys; sys.path.insert(0, {ROOT!r})\n"
-        "from launcher.cli import bundle\n"
-        "executed, others = bundle._modules_of_a_launch()\n"
+        "from launcher.cli import bundle_writer\n"
+        "executed, others = bundle_writer.modules_of_a_launch()\n"
         "print(*executed, *others)"
     )
     done = subprocess.run(

@@ -83,6 +83,15 @@ class AuditLog:
             self.missed += 0 if head else len(events)
         return head
 
+    def settle(self) -> None:
+        """As `append` with `sync` ends: what was appended is on disk. Raises AuditError where it must be."""
+        try:
+            self.sync()
+        except AuditError as error:
+            if self._refuse:
+                raise
+            self.failure = error
+
     def sync(self) -> None:
         """Put what this writer appended on disk. Raises AuditError."""
         if not self._unsynced:

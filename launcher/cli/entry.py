@@ -1,6 +1,6 @@
 """How the process starts and ends: the bundle for a launch, the one error boundary, and a short exit.
 
-`script/mlsandbox` and the command that `script/install` writes import this and nothing else.
+`script/mlsandbox` imports this and nothing else; the command that `script/install` writes takes the bundle first.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def start() -> None:
     """Run the command line, and end the process with its status. Never returns."""
     gc.set_threshold(_OBJECTS_BEFORE_COLLECTING)
     words = sys.argv[1:]
-    if words and words[0] in _BUNDLED:
+    if words and words[0] in _BUNDLED and "launcher.cli.main" not in sys.modules:
         from launcher.cli.bundle import load
 
         load()

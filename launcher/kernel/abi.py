@@ -16,6 +16,7 @@ _X86_64 = {
     "unshare": 272, "setfsuid": 122, "setfsgid": 123, "ptrace": 101, "sched_yield": 24, "capget": 125,
     "timerfd_create": 283, "timerfd_settime": 286,
     "process_vm_readv": 310,
+    "socket": 41, "socketpair": 53, "prlimit64": 302,
 }  # fmt: skip
 _AARCH64 = {
     "capset": 91, "clone": 220, "keyctl": 219, "mount": 40, "pivot_root": 41, "prctl": 167, "renameat2": 276,
@@ -23,6 +24,7 @@ _AARCH64 = {
     "unshare": 97, "setfsuid": 151, "setfsgid": 152, "ptrace": 117, "sched_yield": 124, "capget": 90,
     "timerfd_create": 85, "timerfd_settime": 86,
     "process_vm_readv": 270,
+    "socket": 198, "socketpair": 199, "prlimit64": 261,
 }  # fmt: skip
 _COMMON = {
     "pidfd_send_signal": 424, "open_tree": 428, "move_mount": 429, "fsopen": 430, "fsconfig": 431, "fsmount": 432,
@@ -35,6 +37,9 @@ AT_FDCWD = -100
 AT_EMPTY_PATH = 0x1000
 AT_RECURSIVE = 0x8000
 AT_SYMLINK_NOFOLLOW = 0x100
+
+# <asm-generic/resource.h>
+RLIMIT_CPU = 0
 
 # <linux/sched.h>
 CLONE_NEWNS = 0x00020000

@@ -8,8 +8,14 @@ from __future__ import annotations
 
 import fcntl
 import os
-from _socket import AF_INET, AF_INET6, SOCK_CLOEXEC, SOCK_DGRAM, SOCK_RAW, socket
 from sys import byteorder
+
+from launcher.kernel import libc
+
+# linux/socket.h and linux/net.h
+AF_INET = 2
+AF_INET6 = 10
+SOCK_DGRAM = 2
 
 # linux/netlink.h
 AF_NETLINK = 16
@@ -72,6 +78,8 @@ def transact(protocol: int, messages: list[bytes], acknowledged: int) -> None:
 
     Raises the OSError of the first message that the kernel refuses.
     """
+    from _socket import SOCK_CLOEXEC, SOCK_RAW, socket  # its constants are half a millisecond of a launch
+
     channel = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol)
     try:
         channel.send(b"".join(messages))
@@ -103,11 +111,11 @@ def loopback_up() -> None:
     request = bytearray(SIZEOF_IFREQ)
     request[0:2] = b"lo"
     request[16:18] = u16(IFF_UP | IFF_RUNNING)
-    control = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)
+    control = libc.socket(AF_INET, SOCK_DGRAM)
     try:
-        fcntl.ioctl(control.fileno(), SIOCSIFFLAGS, bytes(request))
+        fcntl.ioctl(control, SIOCSIFFLAGS, bytes(request))
     finally:
-        control.close()
+        os.close(control)
 
 
 def local_default_routes() -> None:

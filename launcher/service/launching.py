@@ -24,7 +24,7 @@ from launcher.service.remembered import Memory, Remembered
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     from launcher.enforce.namespace.spec import Identity
@@ -166,7 +166,8 @@ class Launch:
     def _who(self, asked: Asked) -> dict[str, str]:
         return {"user": asked.acting.user.name, "actor": asked.acting.caller.name, "job": self.id, "trace": self.id}
 
-    def _record_start(self) -> None:
+    def _record_start(self) -> Callable[[], None]:
+        """Writes the record of the launch; the wait until it is on disk."""
         profile = self.decided.profile
         detail: dict[str, object] = {
             "argv": list(self._shown()),
@@ -182,7 +183,8 @@ class Launch:
             detail["syscalls"] = profile.data["syscalls"]["add"]
         started = event("launch", "policy", ALLOWED, resource=self._name(), detail=detail)
         started["deciders"] = [{"policy": policy["handle"]} for policy in profile.data["policies"]]
-        self._log.append([{**started, **self._who(self.decided.asked)}])
+        self._log.append([{**started, **self._who(self.decided.asked)}], sync=False)
+        return self._log.settle
 
     def _record_refusal(self, asked: Asked, error: SandboxError) -> None:
         detail: dict[str, object] = {"reason": str(error)[:4000], "argv": list(self._shown(asked))}

@@ -210,12 +210,14 @@ def _landlock_abi(profile: dict[str, Any]) -> int:
     return version
 
 
-def run(prepared: Prepared, result: Result, before_start: Callable[[], None], journals: str = "") -> None:
+def run(
+    prepared: Prepared, result: Result, before_start: Callable[[], Callable[[], None] | None], journals: str = ""
+) -> None:
     """Builds the sandbox and runs the job to its end, commits what it wrote, and fills `result`.
 
-    `journals` is the directory for the records of commits. `before_start` is called when the view is complete and
-    before the job's image starts: the place for the audit
-    record that must be on disk first. Raises EnforcementError (nothing ran), NotFoundError, RefusedError.
+    `journals` is the directory for the records of commits. `before_start` is called before the sandbox is made, and
+    what it returns while it is built and before the job's image starts: the place for the audit record that must be
+    on disk first, and for the wait until it is. Raises EnforcementError (nothing ran), NotFoundError, RefusedError.
     """
     profile, job = prepared.profile, prepared.job
     limits = dict(profile["limits"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 
 from launcher.kernel import libc
 from launcher.kernel.abi import (
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from launcher.enforce.namespace.spec import Rule
 
 _LAST_CAPABILITY = 63
+_LONGEST_STAT = 4096  # 52 numbers and a name of 16 bytes
 
 
 def drop_privileges() -> None:
@@ -49,8 +51,9 @@ def _drop_bounding_set() -> None:
 
 def forget_command_line() -> None:
     """Empties this process's argument and environment areas and its name: /proc/1/cmdline tells the job nothing."""
-    with open("/proc/self/stat", "rb") as file:
-        fields = file.read().rpartition(b") ")[2].split()
+    fd = os.open("/proc/self/stat", os.O_RDONLY | os.O_CLOEXEC)
+    fields = os.read(fd, _LONGEST_STAT).rpartition(b") ")[2].split()
+    os.close(fd)
     # proc(5): fields 48 to 51 are arg_start, arg_end, env_start, env_end; `fields` begins at field 3.
     arg_start, arg_end, env_start, env_end = (int(field) for field in fields[45:49])
     for start, end in ((arg_start, arg_end), (env_start, env_end)):
@@ -72,7 +75,7 @@ def restrict_files(abi: int, rules: Sequence[Rule]) -> None:
             if rule.optional:
                 continue
             raise
-        rights = rule.rights if os.path.isdir(f"/proc/self/fd/{fd}") else rule.rights & FILE_RIGHTS
+        rights = rule.rights if stat.S_ISDIR(os.fstat(fd).st_mode) else rule.rights & FILE_RIGHTS
         if rights:
             ruleset.allow(fd, rights, rule.path)
         os.close(fd)

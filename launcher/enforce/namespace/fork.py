@@ -59,6 +59,8 @@ def spawn(spec: Spec, cgroup: Cgroup | None = None) -> tuple[int, Channel]:
     if spec.identity.uid == 0 or (spec.switch_ids and spec.identity.gid == 0):
         raise EnforcementError("map a job to", "host uid or gid 0", hint="give the user a host id, or an id range")
     doors = cgroup.doors() if cgroup else []
+    if spec.network or spec.staged or spec.exec_once or spec.observer or not spec.stdio:
+        channels.prepare()
     ours, theirs = channels.pair()
     flags = spec.namespaces | _signal.SIGCHLD
     try:

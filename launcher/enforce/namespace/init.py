@@ -10,6 +10,7 @@ from __future__ import annotations
 import _signal
 import os
 import select
+import sys
 
 from launcher.enforce.namespace import channel as messages
 from launcher.enforce.namespace.build import build, step
@@ -65,7 +66,7 @@ def _serve(job: int, control: Channel, tracer: Tracer | None) -> NoReturn:
     _signal.signal(_signal.SIGCHLD, lambda *_: None)
     for number in (_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP, _signal.SIGQUIT):
         _signal.signal(number, _signal.SIG_IGN)
-    _close_all_but(control.fileno(), woken, wake)
+    _close_all_but(control.fileno(), woken, wake, *_code())
     poll = select.poll()
     poll.register(control.fileno(), select.POLLIN)
     poll.register(woken, select.POLLIN)
@@ -76,6 +77,11 @@ def _serve(job: int, control: Channel, tracer: Tracer | None) -> NoReturn:
                 os.read(woken, 512)
             else:
                 _obey(job, control)
+
+
+def _code() -> list[int]:
+    """The descriptors of our own code that is not loaded yet: no file of it is in view here."""
+    return [int(finder.fileno()) for finder in sys.meta_path if hasattr(finder, "hold") and hasattr(finder, "fileno")]
 
 
 def _close_all_but(*kept: int) -> None:

@@ -28,13 +28,37 @@ _NOTHING = ("ro", "nosuid", "nodev", "noexec")
 class View:
     """What the operations share: the new root and the file systems that are the sandbox's own."""
 
-    __slots__ = ("_empty", "_null", "own", "root")
+    __slots__ = ("_empty", "_near", "_near_path", "_null", "own", "root")
 
     def __init__(self, root: int) -> None:
         self.root = root
         self.own = {os.fstat(root).st_dev}
         self._null = -1
         self._empty = -1
+        self._near = -1
+        self._near_path = ""
+
+    def directory(self, path: str) -> int:
+        """A descriptor of the directory `path`, relative to the new root. Raises OSError.
+
+        Steps come in runs for one directory (/etc, /proc), so the last one is kept, until something covers it.
+        """
+        if path != self._near_path:
+            found = libc.openat2(self.root, path, os.O_PATH | os.O_DIRECTORY, 0, _BENEATH)
+            self._forget()
+            self._near, self._near_path = found, path
+        return os.dup(self._near)
+
+    def cover(self, target: str) -> None:
+        """To be called before something is mounted at `target`: what was there is not what is there then."""
+        path = target.strip("/")
+        if self._near_path == path or self._near_path.startswith(f"{path}/"):
+            self._forget()
+
+    def _forget(self) -> None:
+        if self._near >= 0:
+            os.close(self._near)
+        self._near, self._near_path = -1, ""
 
     def null(self) -> int:
         """A descriptor of the sandbox's /dev/null, opened once; it closes with the process's others."""
@@ -56,7 +80,7 @@ def open_parent(view: View, path: str) -> tuple[int, str]:
     above, _, name = path.strip("/").rpartition("/")
     if above:
         try:
-            return libc.openat2(view.root, above, os.O_PATH | os.O_DIRECTORY, 0, _BENEATH), name
+            return view.directory(above), name
         except FileNotFoundError:
             pass
     return _make_parents(view, above.split("/") if above else [], path), name
@@ -93,6 +117,7 @@ def _check_own(view: View, directory: int, path: str) -> None:
 
 def place(view: View, path: str, *, directory: bool) -> tuple[int, str]:
     """The parent and name of `path`, after making the mount point itself (a directory or an empty file)."""
+    view.cover(path)
     parent, name = open_parent(view, path)
     try:
         os.stat(name, dir_fd=parent, follow_symlinks=False)
@@ -233,9 +258,10 @@ class Mask(Operation):
     def execute(self, view: View) -> None:
         above, _, name = self.target.strip("/").rpartition("/")
         try:
-            parent = libc.openat2(view.root, above, os.O_PATH | os.O_DIRECTORY, 0, _BENEATH)
+            parent = view.directory(above)
         except (FileNotFoundError, NotADirectoryError):
             return
+        view.cover(self.target)
         try:
             mode = _mode(parent, name)
             if stat.S_ISLNK(mode):  # what it leads to would stay uncovered
@@ -271,6 +297,7 @@ class ReadOnly(Operation):
             source = libc.openat2(view.root, self.target.strip("/"), os.O_PATH, 0, _BENEATH)
         except (FileNotFoundError, NotADirectoryError):
             return
+        view.cover(self.target)
         parent, name = open_parent(view, self.target)
         try:
             mount.attach(mount.clone_tree(source, ("ro", "nosuid", "nodev", "noexec")), parent, name)

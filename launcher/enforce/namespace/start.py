@@ -8,7 +8,6 @@ from __future__ import annotations
 import _signal
 import fcntl
 import os
-import resource
 
 from launcher.enforce.namespace import channel as messages
 from launcher.enforce.namespace.build import step
@@ -19,6 +18,7 @@ from launcher.kernel import libc, ptrace
 from launcher.kernel.abi import (
     PR_SET_DUMPABLE,
     PR_SET_PDEATHSIG,
+    RLIMIT_CPU,
     SECCOMP_IOCTL_NOTIF_RECV,
     SECCOMP_IOCTL_NOTIF_SEND,
     SECCOMP_USER_NOTIF_FLAG_CONTINUE,
@@ -117,11 +117,10 @@ def _confine(spec: Spec, terminal: int) -> None:
 
 
 def _rlimit(limit: int, value: int) -> None:
-    hard = resource.getrlimit(limit)[1]
-    value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+    value = min(value, hard := libc.prlimit(limit)[1])
     # at the soft limit of processor time comes SIGXCPU, which says why; a second later, for who ignores it, SIGKILL
-    grace = 1 if limit == resource.RLIMIT_CPU and value != hard else 0
-    resource.setrlimit(limit, (value, value + grace))
+    grace = 1 if limit == RLIMIT_CPU and value != hard else 0
+    libc.prlimit(limit, (value, value + grace))
 
 
 def _arrange_descriptors(spec: Spec, terminal: int) -> None:

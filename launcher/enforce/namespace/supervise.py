@@ -264,13 +264,17 @@ class Supervision:
         cgroup.remove()
 
 
-def supervise(supervision: Supervision, spec: Spec, cgroup: Cgroup | None, before_start: Callable[[], None]) -> None:
+def supervise(
+    supervision: Supervision, spec: Spec, cgroup: Cgroup | None, before_start: Callable[[], Callable[[], None] | None]
+) -> None:
     """Runs one job to its end in this process. Raises EnforcementError, NotFoundError, RefusedError."""
     woken = _catch_signals()
+    settle = before_start()  # what it computes is computed before the fork, after which each page is copied
     pid, control = spawn(spec, cgroup)
     try:
         supervision.begin(pid, control)
-        before_start()  # while the sandbox is built: it is the start of the job that must wait for it
+        if settle:
+            settle()  # while the sandbox is built: it is the start of the job that must wait for it
         while not supervision.over:
             _wait_once(supervision, woken)
     finally:
