@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import _socket
 import os
 import signal
 import stat
@@ -14,7 +13,7 @@ import pytest
 from launcher.capability.limits import Limits
 from launcher.capability.permissions import Permissions
 from launcher.capability.scope import Scope
-from launcher.enforce.namespace.channel import Channel
+from launcher.enforce.namespace.channel import pair
 from launcher.enforce.namespace.hostview import HostView
 from launcher.enforce.namespace.observer import Observer
 from launcher.kernel import filter as seccomp
@@ -50,7 +49,7 @@ def profile() -> dict[str, Any]:
 
 def started(observer: Observer, code: str, out: int) -> tuple[int, int]:
     """A process with the observing filter and the job's own over it, and the listener."""
-    ours, theirs = (Channel(end) for end in _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET))
+    ours, theirs = pair()
     program = filter_bytes("default", {"exec": "trace"}, None)
     pid = os.fork()
     if pid == 0:
