@@ -31,7 +31,7 @@ VERBS = {
     "explain": "show the profile of a job and where each permission comes from",
     "fmt": "format ML programs",
     "repl": "try ML in the sandbox that a job would have",
-    "learn": "propose the declarations that a run would have needed",
+    "learn": "find the minimal policy with which a job passes",
     "doctor": "say what this host can enforce, and how to get what is missing",
     "selftest": "try to break out, and report what held",
     "login": "store a token",

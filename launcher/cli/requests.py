@@ -43,7 +43,7 @@ def request_of(arguments: Arguments, *, default: list[str] | None = None) -> Req
     request.environment = dict(_setting(text) for text in arguments.env)
     request.limits = _limits(arguments)
     request.allow_degraded = arguments.allow_degraded
-    request.trace_denials = arguments.trace_denials
+    request.trace_denials = getattr(arguments, "trace_denials", False)  # `learn` has no such option
     _take_job(request, arguments, default)
     return request
 

@@ -44,7 +44,7 @@ class Asked:
         self.acting: Acting = acting or identify(request, snapshot, self.locations)
         if self.acting.for_somebody_else and not acting:
             snapshot = cache.load(self.locations, strict=True)
-        self.snapshot: Snapshot = snapshot
+        self.snapshot: Snapshot = request.candidate(snapshot) if request.candidate else snapshot
         self.identity: Identity = identity_of(self.acting.user, self.locations, snapshot.config.id_range)
         # root's own jobs are root's to read for; what is a tenant's is looked at with the tenant's ids
         self.tenant: Identity | None = self.identity if os.geteuid() == 0 and self.acting.user.uid != 0 else None

@@ -94,6 +94,8 @@ def unique(rows: Sequence[Row]) -> list[Row]:
 
 def string(capability: str, operation: str, resource: str, workspace: str) -> str:
     """The capability string that would cover `resource`, and nothing else where that can be said."""
+    if (capability, operation) == ("path", "read"):  # of a directory: what is in it
+        return f"path.read:{path_pattern(resource, workspace).rstrip('/')}/**"
     if capability in ("file", "path"):
         return path_grant(capability, operation, resource, workspace)
     if capability in ("device", "socket"):

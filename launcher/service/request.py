@@ -9,9 +9,10 @@ from launcher.errors import NotFoundError, RefusedError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from launcher.enforce.job import Review
+    from launcher.policy.cache import Snapshot
 
 MANIFEST = "mlsandbox.yaml"
 ML_SUFFIX = ".ml"
@@ -21,6 +22,7 @@ LONGEST_PROGRAM = 4 << 20  # bytes of ML source: what launcher.language accepts
 class Request:
     """One launch as it was asked for. `command` is argv; `program` is the ML file for an ML job, else "".
 
+    `candidate` puts other policies in place of what is configured (`learn`, in the caller's own process only).
     `review` is asked before staged writes are committed (see `launcher.enforce.job.Job`).
 
     `limits` are texts by limit name (`max_memory: 1GiB`); they only lower. `environment` are the --env settings
@@ -28,9 +30,8 @@ class Request:
     """
 
     __slots__ = (
-        "allow_degraded", "arguments", "command", "cwd", "environment", "inherited", "limits", "program",
-        "review", "root", "source", "stdio", "terminal", "token", "trace_denials", "user",
-        "workspace",
+        "allow_degraded", "arguments", "candidate", "command", "cwd", "environment", "inherited", "limits", "program",
+        "review", "root", "source", "stdio", "terminal", "token", "trace_denials", "user", "workspace",
     )  # fmt: skip
 
     def __init__(self, *, root: str | None = None, user: str | None = None, token: str | None = None) -> None:
@@ -51,6 +52,7 @@ class Request:
         self.trace_denials = False
         self.stdio: tuple[int, int, int] = (0, 1, 2)
         self.review: Review | None = None
+        self.candidate: Callable[[Snapshot], Snapshot] | None = None
 
 
 def find_workspace(request: Request, owners: frozenset[int]) -> str:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 from typing import TYPE_CHECKING
 
+from launcher.capability.kinds import BASE_PREFIX
 from launcher.capability.permissions import Permissions
 from launcher.enforce.namespace.plan.programs import Programs
 from launcher.kernel import pathcalls
@@ -25,6 +27,7 @@ _AT_REMOVEDIR = 0x200
 _NOT_IN_VIEW = "it is not in the job's view"
 _NOT_WRITABLE = "it is read-only in the job's view"
 _NOT_LISTED = "what the directory holds is not in the job's view"
+_NOT_READABLE = "its name may be listed, and it may not be read"
 _NO_EXEC = "no program may be started"
 Row = dict[str, str]
 
@@ -46,6 +49,8 @@ class Judge:
     def __init__(self, profile: dict[str, Any], host: HostView, view: Callable[[str], InView], *, execs: bool) -> None:
         """`view` looks into the job's root; `execs` is whether later programs may be started at all."""
         self._permissions = Permissions.from_data(profile["permissions"])
+        self._granted = _without_view(profile["permissions"])
+        self._places = _and_above(profile["workspace"], profile["user"]["home"])
         self._programs = Programs(profile["commands"])
         self._path = {os.path.realpath(directory) for directory in profile["commands"]["path"]}
         self._host = host
@@ -77,9 +82,7 @@ class Judge:
             return rows
         if not seen.present:
             return [*rows, self._missing(path)]
-        if seen.is_directory:
-            rows.append(self._unlisted(path))
-        return rows
+        return [*rows, self._unlisted(path) if seen.is_directory else self._listed_only(path)]
 
     def _write(self, path: str, _flags: int) -> list[Row | None]:
         return [self._written(path, self._view(path), "write")]
@@ -129,7 +132,16 @@ class Judge:
         found = self._host.look(path)
         if found is None or not found.is_directory or not _may(found.path, os.R_OK):
             return None
-        return self._row("path", "read", found.path, path, _NOT_LISTED)
+        # the workspace, the home and what is above them exist for every job, with nothing in them but what is granted
+        by = self._granted if found.path in self._places else self._permissions
+        return self._row("path", "read", found.path, path, _NOT_LISTED, by)
+
+    def _listed_only(self, path: str) -> Row | None:
+        """A file that is in view because its directory may be listed: Landlock refuses to open it."""
+        found = self._host.look(path)
+        if found is None or not found.is_file or not _may(found.path, os.R_OK):
+            return None
+        return self._row("file", "read", found.path, path, _NOT_READABLE)
 
     def _written(self, path: str, seen: InView, operation: str) -> Row | None:
         if seen.is_directory:
@@ -161,12 +173,28 @@ class Judge:
             "reason": reason,
         }  # fmt: skip
 
-    def _row(self, kind: str, operation: str, resource: str, asked: str, reason: str) -> Row | None:
-        import time
-
-        if self._permissions.decide(kind, operation, resource, now=time.time()).allowed:
+    def _row(
+        self, kind: str, operation: str, resource: str, asked: str, reason: str, by: Permissions | None = None
+    ) -> Row | None:
+        if (by or self._permissions).decide(kind, operation, resource, now=time.time()).allowed:
             return None
         return {"capability": kind, "operation": operation, "resource": resource, "asked": asked, "reason": reason}
+
+
+def _without_view(permissions: dict[str, Any]) -> Permissions:
+    """The permissions without what every job of the base profile sees."""
+    grants = [grant for grant in permissions["grants"] if not grant["policy"].startswith(BASE_PREFIX)]
+    return Permissions.from_data({**permissions, "grants": grants})
+
+
+def _and_above(*paths: str) -> set[str]:
+    """The paths and all directories above them."""
+    found = {"/"}
+    for path in paths:
+        while path not in found:
+            found.add(path)
+            path = os.path.dirname(path)  # noqa: PLW2901  one step up
+    return found
 
 
 def _wanted(found: Found) -> tuple[str, str]:

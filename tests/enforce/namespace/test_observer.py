@@ -42,6 +42,8 @@ print("end")
 def profile() -> dict[str, Any]:
     permissions = Permissions((), (), Limits(), Scope("/", "/"))
     return {
+        "workspace": "/srv",
+        "user": {"home": "/root"},
         "permissions": permissions.to_data(),
         "commands": {"path": ["/usr/bin"], "rules": [], "interpreters": {}, "js": False, "py": False, "sh": False},
     }
