@@ -81,6 +81,23 @@ def without_read_only() -> None:
     mount.ATTRIBUTES["ro"] = 0
 
 
+def without_narrow_mounts() -> None:
+    """A directory with a granted name in it is mounted whole."""
+    from launcher.enforce.namespace.plan.files import Reader
+
+    Reader._mount_names = Reader._mount_whole  # type: ignore[method-assign]
+
+
+def without_judge() -> None:
+    """Whatever the job wrote is committed."""
+    from launcher.enforce.staging.judge import Judged, Verdict
+
+    staged = _module("enforce.namespace.staged")
+    staged.judge = lambda changes, *_, **__: Verdict(
+        [Judged(change, "file.write", (), "not judged", accepted=True) for change in changes]
+    )
+
+
 def without_masks() -> None:
     _module("enforce.namespace.backend").mask_proc = lambda _plan, _proc: None
 

@@ -75,6 +75,8 @@ class Prepared:
             nodes.add(plan, self.job, [area.directory for area in plan.staged] + live)
         view = [row["target"] for row in profile["view"]["mounts"]]
         plan_own_programs(plan, view, [area.directory for area in plan.staged])
+        if self.writes:
+            self.writes.points = plan.points()
         plan.operations += [Seal(path) for path in plan.sealed]
         mask_proc(plan, profile["view"]["proc"])
         return programs
@@ -152,7 +154,8 @@ class Prepared:
             return None
         from launcher.enforce.namespace.execcheck import ExecCheck
 
-        return ExecCheck(self.profile["permissions"], self.programs, self.programs.helpers())
+        mounted = [path for path, directory in self.plan.points() if not directory]
+        return ExecCheck(self.profile["permissions"], self.programs, self.programs.helpers(), mounted)
 
     def _exec_once(self) -> bool:
         return bool(self.job.exec_once or self.profile["commands"]["mode"] == "none")

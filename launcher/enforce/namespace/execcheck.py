@@ -53,21 +53,25 @@ def image_of(pid: int) -> Image:
 
 
 class ExecCheck:
-    """The commands of one profile, as a question about images. `helpers` are the files that `uses` brings along.
+    """The commands of one profile, as a question about images. `helpers` are the files that `uses` brings along;
+    `mounted` the programs that are mounted by themselves on top of staged areas.
 
     `permissions` are data. The first image is the launcher's own choice, and many jobs start no second one: the
     algebra is imported when there is something to judge. pid 1, which judges, sees no file of ours any more; so where
     the modules are not held in memory (see `launcher.cli.bundle`) all of it is made here.
     """
 
-    __slots__ = ("_data", "_helpers", "_permissions", "_programs", "_resolved")
+    __slots__ = ("_data", "_helpers", "_permissions", "_pinned", "_programs", "_resolved")
 
-    def __init__(self, permissions: dict[str, Any], programs: Programs, helpers: frozenset[str]) -> None:
+    def __init__(
+        self, permissions: dict[str, Any], programs: Programs, helpers: frozenset[str], mounted: Sequence[str] = ()
+    ) -> None:
         self._data = permissions
         self._permissions: Permissions | None = None
         self._programs = programs
         self._helpers = helpers
         self._resolved = programs.resolved()
+        self._pinned = _with_parents(mounted)
         if not _held_in_memory("launcher.capability.permissions"):
             self._judge()
             programs.kind("")
@@ -108,7 +112,7 @@ class ExecCheck:
         """
         if len(image.arguments) <= place:
             return ""
-        name = _steady(image.cwd, image.arguments[place])
+        name = self._steady(image.cwd, image.arguments[place])
         if not name:
             return ""
         between = tuple(" ".join(word.split()) for word in image.arguments[1:place])
@@ -116,29 +120,30 @@ class ExecCheck:
         files = [os.path.realpath(file) for word in words for file in self._programs.files_named(word)]
         return name if image.file in files else ""
 
+    def _steady(self, cwd: str, text: str) -> str:
+        """The canonical path that `text` means from `cwd`, if nothing in the sandbox can make it mean another, else "".
+
+        Each step is looked at as the kernel takes it: none is a symbolic link, and every directory that is passed is on
+        a read-only file system, or leads to a mount in a staged area. (What is mounted on, and what is above it since
+        before the job, can there be neither removed nor renamed: EBUSY, ENOTEMPTY, and EXDEV for directories of a lower
+        layer.) Taking `..` out of the text first would turn `/tmp/link/../../work/script` into `/work/script`, which is
+        not what the interpreter opens.
+        """
+        path = "/"
+        for word in os.path.join(cwd, text).split("/"):
+            if word == "..":
+                path = os.path.dirname(path)
+            elif word not in {"", "."}:
+                path = os.path.join(path, word)
+                if os.path.islink(path):
+                    return ""
+            if path not in self._pinned and not _read_only(path):
+                return ""
+        return path
+
 
 def _held_in_memory(module: str) -> bool:
     return any(finder.hold(module) for finder in sys.meta_path if hasattr(finder, "hold"))
-
-
-def _steady(cwd: str, text: str) -> str:
-    """The canonical path that `text` means from `cwd`, if nothing in the sandbox can make it mean another, else "".
-
-    Each step is looked at as the kernel takes it: every directory that is passed is on a read-only file system and none
-    is a symbolic link. Taking `..` out of the text first would turn `/tmp/link/../../work/script` into `/work/script`,
-    which is not what the interpreter opens.
-    """
-    path = "/"
-    for word in os.path.join(cwd, text).split("/"):
-        if word == "..":
-            path = os.path.dirname(path)
-        elif word not in {"", "."}:
-            path = os.path.join(path, word)
-            if os.path.islink(path):
-                return ""
-        if not _read_only(path):
-            return ""
-    return path
 
 
 def _read_only(path: str) -> bool:
@@ -146,3 +151,12 @@ def _read_only(path: str) -> bool:
         return bool(os.statvfs(path).f_flag & _ST_RDONLY)
     except OSError:
         return False
+
+
+def _with_parents(paths: Sequence[str]) -> frozenset[str]:
+    found = set()
+    for path in paths:
+        while path not in {"", "/"}:
+            found.add(path)
+            path = path.rpartition("/")[0]  # noqa: PLW2901
+    return frozenset(found)

@@ -22,6 +22,7 @@ from launcher.enforce.staging.commit import Settings, commit
 from launcher.enforce.staging.judge import all_or_nothing, judge
 from launcher.enforce.staging.layers import Layers
 from launcher.enforce.staging.snapshot import Budget, Snapshot, existing_directory
+from launcher.enforce.staging.tree import look, relative, split, within
 from launcher.errors import EnforcementError, RefusedError
 from launcher.kernel import landlock, libc
 from launcher.kernel.abi import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS
@@ -60,6 +61,7 @@ class StagedWrites:
         "_switch",
         "areas",
         "permissions",
+        "points",
         "profile",
     )
 
@@ -74,6 +76,7 @@ class StagedWrites:
         self._baselines: dict[str, Baseline] = {}
         self._scratch = -1
         self.areas: list[Area] = []
+        self.points: list[tuple[str, bool]] = []  # (path, is a directory) of what is mounted on top of the areas
 
     def plan(self, plan: MountPlan) -> None:
         """Adds the areas to the mount plan. Raises RefusedError for a directory that leads through a link."""
@@ -121,7 +124,11 @@ class StagedWrites:
         owner = (self._identity.uid, self._identity.gid)
         effective = Effective(self._identity) if self._switch else None
         try:
-            return Snapshot(area, self.permissions, budget, owner).take(source, target)
+            baseline = Snapshot(area, self.permissions, budget, owner).take(source, target)
+            for path, directory in self.points:
+                if within(path, area.directory) and path != area.directory:
+                    _make_point(target, relative(path, area.directory), owner, directory=directory)
+            return baseline
         finally:
             if effective:
                 effective.restore()
@@ -194,6 +201,31 @@ class StagedWrites:
             return verdict
         result.review = "declined"
         return verdict.none_of_it("declined at the review")
+
+
+def _make_point(lower: int, inside: str, owner: tuple[int, int], *, directory: bool) -> None:
+    """A place in a snapshot for what is mounted there: a program or a live tree whose own name may not be read."""
+    parents, name = split(inside)
+    here = os.dup(lower)
+    try:
+        for word in parents.split("/") if parents else []:
+            below = _open_or_make(here, word, owner)
+            os.close(here)
+            here = below
+        if directory:
+            os.close(_open_or_make(here, name, owner))
+        elif look(here, name) is None:
+            os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=here))
+            os.chown(name, *owner, dir_fd=here, follow_symlinks=False)
+    finally:
+        os.close(here)
+
+
+def _open_or_make(directory: int, name: str, owner: tuple[int, int]) -> int:
+    if look(directory, name) is None:
+        os.mkdir(name, 0o755, dir_fd=directory)
+        os.chown(name, *owner, dir_fd=directory, follow_symlinks=False)
+    return _open_inside(directory, name)
 
 
 def _owner(directory: str) -> int:

@@ -1,7 +1,8 @@
 """The granted names of a staged area, copied by descriptor into scratch: the lower that the job sees. [L]
 
-A file that may be changed but not read appears as a placeholder: the same size, none of its content. So a write grant
-shows nothing, and an append finds its place. Symbolic links, devices, sockets and fifos are never in a snapshot.
+A file that may be changed or listed but not read appears as a placeholder: the same size, none of its content. So a
+write grant shows nothing, and an append finds its place. Symbolic links, devices, sockets and fifos are never in a
+snapshot.
 """
 
 from __future__ import annotations
@@ -56,6 +57,12 @@ class Snapshot:
             PathPattern(str(pattern), permissions.scope)
             for grant in permissions.grants
             if grant.type in {"file", "path"}
+            for pattern in grant.patterns
+        ]
+        self._making = [
+            PathPattern(str(pattern), permissions.scope)
+            for grant in permissions.grants
+            if "write" in grant.operations or "append" in grant.operations
             for pattern in grant.patterns
         ]
         self.files: dict[str, File] = {}
@@ -120,17 +127,21 @@ class Snapshot:
         self.warnings.append(f"{join(self._area.directory, path)} is granted and the user may not read it")
 
     def _shown(self, directory: str) -> bool:
-        """Whether the directory's own name is granted, or a granted file may be made below it.
+        """Whether the directory's own name is granted, or a granted file or directory may be made below it (which needs
+        no right to make this one: it is there).
 
         That something readable may be below it shows no name of it until there is something.
         """
-        allowed = self._permissions
-        listed = allowed.decide("path", "read", directory)
         return (
-            allowed.parent_of_granted_write(directory)
-            or bool(allowed.decide("path", "write", directory))
-            or (listed.allowed and any(grant.type == "path" for grant in listed.deciders))
+            any(pattern.could_match_below(directory) for pattern in self._making)
+            or bool(self._permissions.decide("path", "write", directory))
+            or self._listed(directory)
         )
+
+    def _listed(self, path: str) -> bool:
+        """Whether the name itself is granted for listing, not only what may be below it."""
+        listed = self._permissions.decide("path", "read", path)
+        return listed.allowed and any(grant.type == "path" for grant in listed.deciders)
 
     def _leads_somewhere(self, directory: str) -> bool:
         return any(pattern.could_match_below(directory) for pattern in self._patterns)
@@ -143,7 +154,8 @@ class Snapshot:
         readable = reading.allowed
         if links > 1 and not readable and reading.deciders:
             self.warnings.append(f"{whole} is denied and has {links} names: another one may be granted")
-        if not readable and not any(self._permissions.decide(*operation, whole) for operation in _CHANGING):
+        changing = any(self._permissions.decide(*operation, whole) for operation in _CHANGING)
+        if not (readable or changing or self._listed(whole)):
             return
         name = path.rpartition("/")[2]
         flags = READ if readable else os.O_PATH | os.O_NOFOLLOW

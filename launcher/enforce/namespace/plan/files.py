@@ -30,7 +30,7 @@ _OPTIONS = ("ro", "nosuid", "nodev")
 _MOST_NAMES = 200_000
 _NEVER_BELOW_ROOT = {"proc", "sys", "dev", "run", "boot", "lost+found"}
 _READ = "file.read"
-_LIST = "path.read"
+_READS = frozenset((_READ, "path.read"))
 
 
 class Want:
@@ -47,12 +47,13 @@ class Want:
 class Reader:
     """Plans the read grants of one profile. `view` are the targets of the base view, already mounted."""
 
-    __slots__ = ("_denied", "_mapped", "_options", "_plan", "_read", "_seen", "_view", "_wants", "_workspace")
+    __slots__ = ("_denied", "_live", "_mapped", "_options", "_plan", "_read", "_seen", "_view", "_wants", "_workspace")
 
     def __init__(
         self, plan: MountPlan, profile: dict[str, Any], scope: Scope, *, shown: list[str], mapped: bool
     ) -> None:
         self._plan = plan
+        self._live = shown
         self._mapped = mapped
         # `cmd: "*"` is every program in view, those of the job's own trees among them
         every = profile["commands"]["mode"] == "all"
@@ -63,7 +64,9 @@ class Reader:
         self._view = (
             [row["target"] for row in profile["view"]["mounts"]] + [area.directory for area in plan.staged] + shown
         )
-        self._denied = [PathPattern(rule["pattern"], scope) for rule in profile["files"]["denied"]]
+        # a deny of writing hides nothing
+        denied = [rule for rule in profile["files"]["denied"] if not _READS.isdisjoint(rule["operations"])]
+        self._denied = [Want(PathPattern(rule["pattern"], scope), set(rule["operations"])) for rule in denied]
         self._wants = [Want(PathPattern(r["pattern"], scope), set(r["operations"])) for r in profile["files"]["read"]]
         self._seen = 0
 
@@ -104,7 +107,7 @@ class Reader:
         """Whether something in it must not be there: what is denied, or, where the job may use Unix sockets, every
         socket that is not granted by itself (a read-only mount does not hold them, kernel-facts 5).
         """
-        return self._plan.sockets or any(pattern.could_match_below(directory) for pattern in self._denied)
+        return self._plan.sockets or any(deny.pattern.could_match_below(directory) for deny in self._denied)
 
     def _mount_whole(self, top: str, wants: list[Want]) -> None:
         operations: set[str] = set()
@@ -138,7 +141,8 @@ class Reader:
             identity = (found.st_dev, found.st_ino, stat.S_IFDIR)
             self._plan.operations.append(BindMany(top, top, self._options, identity, rows, mapped=self._mapped))
         self._plan.operations += links
-        if not hidden and readable:
+        # one rule for the directory, unless it would reach into a live tree below, whose rights are its own
+        if not hidden and readable and not any(_within(live, top) for live in self._live):
             self._plan.rules.append(Rule(top, landlock.READ_DIR | self._read))
         else:
             self._plan.rules += [Rule(path, self._read) for path in readable]
@@ -170,7 +174,10 @@ class Reader:
         for want in wants:
             if want.pattern.matches(path):
                 operations |= want.operations
-        if not operations or any(pattern.matches(path) for pattern in self._denied):
+        for deny in self._denied:
+            if deny.pattern.matches(path):
+                operations -= deny.operations
+        if not operations:
             return
         if entry.is_symlink():
             yield path, None, False

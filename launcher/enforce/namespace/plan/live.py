@@ -39,6 +39,7 @@ def plan_live(plan: MountPlan, rows: list[dict[str, Any]], *, mapped: bool) -> l
         granted.setdefault(row["directory"], set()).update(row["operations"])
     for directory, operations in sorted(granted.items()):
         _check(directory, operations)
+        _refuse_staged_around(plan, directory)
         found = os.lstat(directory)
         identity = (found.st_dev, found.st_ino, stat.S_IFDIR)
         # last: on top of a read-only mount of a directory above it, or of a staged area
@@ -55,6 +56,23 @@ def _rights(operations: set[str]) -> int:
         rights |= _RIGHTS[operation]
     # a rename deletes one name and makes another, also between directories
     return rights | landlock.REFER if {"file.write", "file.delete"} <= operations else rights
+
+
+def _refuse_staged_around(plan: MountPlan, directory: str) -> None:
+    """Landlock's rights are inherited downwards, through mounts too: below a staged area a live tree would have the
+    area's, which are all rights there are, and a mount of one inside the other hides it.
+    """
+    for area in plan.staged:
+        if _within(directory, area.directory) or _within(area.directory, directory):
+            raise RefusedError(
+                f"{directory} is granted live, and writes in {area.directory} are staged: one inside the other, the"
+                " kernel cannot hold their different rights",
+                hint="grant staged writes by narrower patterns (not `**`), or leave out `live`",
+            )
+
+
+def _within(path: str, directory: str) -> bool:
+    return path == directory or path.startswith(directory.rstrip("/") + "/")
 
 
 def _check(directory: str, operations: set[str]) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 from launcher.canonical import digest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from launcher.enforce.namespace.binds import Bind, Tree
     from launcher.enforce.namespace.operations import Operation
     from launcher.enforce.namespace.spec import Rule, Staged
 
@@ -24,7 +27,7 @@ class MountPlan:
         self.operations: list[Operation] = []
         self.rules: list[Rule] = []
         self.staged: list[Staged] = []
-        self.over: list[Operation] = []
+        self.over: list[Bind | Tree] = []
         self.sealed: list[str] = []
         self.sockets = False
         self.executables: set[str] = set()
@@ -39,6 +42,10 @@ class MountPlan:
             "landlock": [[rule.path, rule.rights] for rule in self.rules],
             "staged": [[area.directory, "live" if area.live_lower else "snapshot"] for area in self.staged],
         }
+
+    def points(self) -> list[tuple[str, bool]]:
+        """(target, is a directory) of each mount on top of the staged areas, which the areas must have a place for."""
+        return [(operation.target, os.path.isdir(operation.source)) for operation in self.over]
 
     def digest(self) -> str:
         return digest(self.to_data())
