@@ -230,7 +230,7 @@ class Churn:
 
 def lasting(name: str) -> bool:
     return name in {"journals", "host-ids", "audit.head", "grants.db", "state.db", "scratch"} or (
-        name.startswith("features-") and name.count(".") == 1
+        name.startswith(("features-", "program-")) and name.count(".") <= 1
     ) or name.endswith((".marshal", ".bpf"))  # fmt: skip
 
 
