@@ -70,7 +70,8 @@ class Expected:
 
     def _stat(self, path: str) -> bool:
         """No right of its own: a name that is granted for anything is seen."""
-        return any(self.may("file", right, path) for right in FILE) or self.listed(path)
+        denied = bool(self.permissions.decide("file", "read", path).deciders) and not self._read(path)
+        return any(self.may("file", right, path) for right in FILE) or (self.listed(path) and not denied)
 
     def listed(self, path: str) -> bool:
         """Whether the name itself is granted for listing, not only what may be below it."""

@@ -155,7 +155,8 @@ class Snapshot:
         if links > 1 and not readable and reading.deciders:
             self.warnings.append(f"{whole} is denied and has {links} names: another one may be granted")
         changing = any(self._permissions.decide(*operation, whole) for operation in _CHANGING)
-        if not (readable or changing or self._listed(whole)):
+        # what a rule denies for reading is not shown by a right to list
+        if not (readable or changing or (not reading.deciders and self._listed(whole))):
             return
         name = path.rpartition("/")[2]
         flags = READ if readable else os.O_PATH | os.O_NOFOLLOW

@@ -30,7 +30,8 @@ _OPTIONS = ("ro", "nosuid", "nodev")
 _MOST_NAMES = 200_000
 _NEVER_BELOW_ROOT = {"proc", "sys", "dev", "run", "boot", "lost+found"}
 _READ = "file.read"
-_READS = frozenset((_READ, "path.read"))
+_LIST = "path.read"
+_READS = frozenset((_READ, _LIST))
 
 
 class Want:
@@ -47,7 +48,19 @@ class Want:
 class Reader:
     """Plans the read grants of one profile. `view` are the targets of the base view, already mounted."""
 
-    __slots__ = ("_denied", "_live", "_mapped", "_options", "_plan", "_read", "_seen", "_view", "_wants", "_workspace")
+    __slots__ = (
+        "_denied",
+        "_directories",
+        "_live",
+        "_mapped",
+        "_options",
+        "_plan",
+        "_read",
+        "_seen",
+        "_view",
+        "_wants",
+        "_workspace",
+    )
 
     def __init__(
         self, plan: MountPlan, profile: dict[str, Any], scope: Scope, *, shown: list[str], mapped: bool
@@ -68,6 +81,7 @@ class Reader:
         denied = [rule for rule in profile["files"]["denied"] if not _READS.isdisjoint(rule["operations"])]
         self._denied = [Want(PathPattern(rule["pattern"], scope), set(rule["operations"])) for rule in denied]
         self._wants = [Want(PathPattern(r["pattern"], scope), set(r["operations"])) for r in profile["files"]["read"]]
+        self._directories: list[str] = []
         self._seen = 0
 
     def plan(self) -> None:
@@ -87,6 +101,7 @@ class Reader:
         return tops
 
     def _plan_top(self, top: str, wants: list[Want]) -> None:
+        self._directories.clear()
         real = os.path.realpath(top)
         if not os.path.isdir(real):
             self._plan.warnings.append(f"{top} is granted and does not exist")
@@ -136,7 +151,7 @@ class Reader:
                 readable.append(path)
             hidden = hidden or not read
         found = _look(top)
-        self._plan.operations.append(Directory(top))
+        self._plan.operations += [Directory(path) for path in (top, *self._directories)]
         if rows:
             identity = (found.st_dev, found.st_ino, stat.S_IFDIR)
             self._plan.operations.append(BindMany(top, top, self._options, identity, rows, mapped=self._mapped))
@@ -159,6 +174,8 @@ class Reader:
                 path = f"{directory}/{entry.name}" if directory != "/" else f"/{entry.name}"
                 self._count(path)
                 if entry.is_dir(follow_symlinks=False):
+                    if self._listed(path, wants):
+                        self._directories.append(path)
                     if any(want.pattern.could_match_below(path) for want in wants):
                         pending.append(path)
                     continue
@@ -166,6 +183,11 @@ class Reader:
                     yield from self._judge(entry, path, top, wants)
                 except FileNotFoundError:
                     continue  # it went away while we looked: as if it had gone before
+
+    def _listed(self, path: str, wants: list[Want]) -> bool:
+        """Whether the directory is there for its own sake, with whatever is granted in it or nothing."""
+        granted = any(_LIST in want.operations and want.pattern.matches(path) for want in wants)
+        return granted and not any(_LIST in deny.operations and deny.pattern.matches(path) for deny in self._denied)
 
     def _judge(
         self, entry: os.DirEntry[str], path: str, top: str, wants: list[Want]
@@ -175,8 +197,8 @@ class Reader:
             if want.pattern.matches(path):
                 operations |= want.operations
         for deny in self._denied:
-            if deny.pattern.matches(path):
-                operations -= deny.operations
+            if deny.pattern.matches(path):  # what may not be read is not shown by a right to list
+                operations -= _READS if _READ in deny.operations else deny.operations
         if not operations:
             return
         if entry.is_symlink():
