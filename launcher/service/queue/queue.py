@@ -247,7 +247,13 @@ class Queue:
             return
         try:
             self.store.move(
-                one.key, states.STARTING, states.START, attempts=one.attempt, started=now_ms(), run=start.run, reason=""
+                one.key,
+                states.STARTING,
+                states.START,
+                attempts=one.attempt,
+                started=now_ms(),
+                runs=f"{row['runs']} {start.run}".strip(),
+                reason="",
             )
             one.state, one.started = states.RUNNING, monotonic()
             self.told_start(one.key, one.attempt)

@@ -15,7 +15,10 @@ _LONGEST = 2000  # characters of a command line
 
 
 def shown(row: Row) -> dict[str, Any]:
-    """One job as data. Times are milliseconds since the epoch, 0 for not yet."""
+    """One job as data. Times are milliseconds since the epoch, 0 for not yet.
+
+    `runs` are the ids of its launches in the audit log.
+    """
     request = {**json.loads(row["shared"]), **json.loads(row["request"] or "{}")}
     told = request.get("arguments", ()) if request.get("program") else request.get("command", ())
     words = [word.replace(INDEX, str(row["number"])) for word in told]
@@ -40,7 +43,7 @@ def shown(row: Row) -> dict[str, Any]:
         "started": row["started"],
         "ended": row["ended"],
         "not_before": row["not_before"],
-        "run": row["run"],
+        "runs": row["runs"].split(),
         "cancelled_by": row["cancelled_by"],
         "output_bytes": row["spooled"],
     }

@@ -66,7 +66,7 @@ class QueueService:
         found = recover(self.queue, boot_id().hex())
         lost = [
             event(
-                "job.interrupted", "service", user=row["tenant"], job=row["run"],
+                "job.interrupted", "service", user=row["tenant"], job=row["runs"].rpartition(" ")[2],
                 detail={"queued": job_name((row["submission"], row["idx"]), row["jobs"]), "attempts": row["attempts"]},
             )
             for row in found.interrupted

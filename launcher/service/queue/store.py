@@ -39,7 +39,7 @@ CREATE INDEX submission_ended ON submission (ended) WHERE ended > 0;
 CREATE TABLE job (
     submission INTEGER NOT NULL, idx INTEGER NOT NULL, number INTEGER NOT NULL, tenant TEXT NOT NULL,
     name TEXT NOT NULL, request TEXT, state TEXT NOT NULL, attempts INTEGER NOT NULL DEFAULT 0,
-    not_before INTEGER NOT NULL DEFAULT 0, run TEXT NOT NULL DEFAULT '', started INTEGER NOT NULL DEFAULT 0,
+    not_before INTEGER NOT NULL DEFAULT 0, runs TEXT NOT NULL DEFAULT '', started INTEGER NOT NULL DEFAULT 0,
     ended INTEGER NOT NULL DEFAULT 0, exit_code INTEGER, reason TEXT NOT NULL DEFAULT '',
     cancelled_by TEXT NOT NULL DEFAULT '', spooled INTEGER NOT NULL DEFAULT 0, result TEXT,
     PRIMARY KEY (submission, idx)
