@@ -58,6 +58,10 @@ def ending_of(ended: Ended, *, cancelled: bool, again: bool) -> Ending:
     return Ending(states.END, exit_code=exit_code, result=result)
 
 
+def succeeded(state: str, exit_code: int | None) -> bool:
+    return state == states.ENDED and exit_code == 0
+
+
 def exit_status(state: str, exit_code: int | None) -> int:
     """What `wait JOB` exits with."""
     if exit_code is not None and state in {states.ENDED, states.REFUSED}:

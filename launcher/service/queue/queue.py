@@ -16,15 +16,16 @@ import json
 import sqlite3
 from time import monotonic
 
-from launcher.errors import RefusedError, SandboxError
+from launcher.errors import SandboxError
 from launcher.service.jobs import Ended
 from launcher.service.queue import states
-from launcher.service.queue.amounts import RESOURCES
+from launcher.service.queue.admission import Admission
+from launcher.service.queue.cancelling import cancel
 from launcher.service.queue.chores import SLICE, Chores
 from launcher.service.queue.clock import now_ms
 from launcher.service.queue.dependencies import ALL, Dependencies
 from launcher.service.queue.endings import Ending, ending_of
-from launcher.service.queue.model import order_of, selected_name
+from launcher.service.queue.model import order_of
 from launcher.service.queue.scheduling import Scheduler, Waiting
 
 TYPE_CHECKING = False
@@ -32,15 +33,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from typing import Any
 
+    from launcher.service.queue.admission import Done
     from launcher.service.queue.clock import Loop
-    from launcher.service.queue.dependencies import Need
     from launcher.service.queue.model import Key, Submission
     from launcher.service.queue.ports import Running, Start, Starter
     from launcher.service.queue.settings import Settings
     from launcher.service.queue.spool import Spool
     from launcher.service.queue.store import Store
-
-    Done = Callable[[int, SandboxError | None], None]
 
 _RETRY_DISK = 1.0  # seconds before what the disk refused is tried again
 
@@ -73,119 +72,15 @@ class Queue:
         self.scheduler = Scheduler(settings.capacity, settings.share)
         self.dependencies = Dependencies()
         self.chores = Chores(loop)
+        self.admission = Admission(self)
         self.active: dict[Key, Active] = {}
         self.pending: dict[str, int] = {}  # jobs that have not ended, by tenant
         self.told: Callable[[Key, Ending], None] = lambda _key, _ending: None
         self.told_start: Callable[[Key, int], None] = lambda _key, _attempt: None
         self.draining = False
         self._pumping = False
-        self._inserting: dict[tuple[str, str], list[Done]] = {}
 
-    # -- submitting ---------------------------------------------------------------------------------------------------
-
-    def submit(self, made: Submission, done: Done) -> None:
-        """Takes a submission. `done` is called with its number when it is on disk, or with the error that it cannot be
-        taken for. Raises RefusedError.
-        """
-        under_way = self._inserting.get((made.tenant, made.key))
-        if under_way is not None:
-            under_way.append(done)
-            return
-        known = self.store.find(made.tenant, made.key)
-        if known is not None:
-            self.starter.durable.after(lambda: done(known, None))
-            return
-        self._check_room(made)
-        made.needs = self._open_needs(made)
-        self._count(made.tenant, len(made.members))
-        self._inserting[made.tenant, made.key] = [done]
-        self.chores.begin(self._insert(made))
-
-    def _check_room(self, made: Submission) -> None:
-        tenant, jobs = made.tenant, len(made.members)
-        most = self.settings.tenant(tenant)["max_queued"] or 0
-        mine, all_of_them = self.pending.get(tenant, 0), sum(self.pending.values())
-        if mine + jobs > most:
-            raise RefusedError(
-                f"{tenant} has {mine} jobs in the queue and may have {most}; {jobs} more do not fit",
-                hint="wait for some of them, or cancel some; an administrator can raise `max_queued` of the tenant",
-            )
-        if all_of_them + jobs > self.settings.max_queued:
-            raise RefusedError(
-                f"the queue is full: {self.settings.max_queued} jobs of all tenants",
-                hint="submit again later; an administrator can raise `max_queued` of the queue",
-            )
-        lacking = self.scheduler.never(tenant, made.demand)
-        if lacking:
-            amount = made.demand[RESOURCES.index(lacking)]
-            raise RefusedError(
-                f"the job could never start: it is counted with {amount} of {lacking}, more than {tenant} may hold",
-                hint="ask for less with --memory, --cpus or --limit max_disk=SIZE",
-            )
-
-    def met(self, need: Need) -> bool | None:
-        """Whether what is needed has happened; None where it never can."""
-        if need.index == ALL:
-            progress = self.dependencies.progress(need.submission)
-            row = self.store.submission(need.submission) if progress is None else None
-            left, failed = progress or (0, row is None or bool(row["failed"]))
-        else:
-            row = self.store.job((need.submission, need.index))
-            left = int(row is not None and row["state"] not in states.FINAL)
-            failed = not left and (row is None or not _succeeded(row["state"], row["exit_code"]))
-        if failed and not need.any_end:
-            return None
-        return not left
-
-    def _open_needs(self, made: Submission) -> list[Need]:
-        """The needs that are still to be met. Raises RefusedError where one never can be."""
-        met = {need: self.met(need) for need in made.needs}
-        for need, answer in met.items():
-            if answer is None:
-                raise RefusedError(
-                    f"job {selected_name((need.submission, need.index))} did not succeed, and the new one needs it to",
-                    hint="--after-any JOB waits for a job however it ends",
-                )
-        return [need for need, answer in met.items() if not answer]
-
-    def _insert(self, made: Submission) -> Iterator[None]:
-        """Writes the jobs in slices; the submission counts when the last is written."""
-        state = states.HELD if made.needs else states.QUEUED
-        number, error = self.store.begin(made), None
-        for start in range(0, len(made.members), SLICE):
-            try:
-                part = made.members.part(start, start + SLICE)
-                self.store.add(number, made.tenant, state, enumerate(part, start))
-            except (SandboxError, sqlite3.Error) as raised:
-                error = raised if isinstance(raised, SandboxError) else SandboxError(f"the queue's disk: {raised}")
-                break
-            if start + SLICE < len(made.members):
-                yield
-        waiting = self._inserting.pop((made.tenant, made.key))
-        if error:
-            self._count(made.tenant, -len(made.members))
-            self.store.remove(number)
-        else:
-            self.store.complete(number)
-            self._admit(number, made)
-        for done in waiting:
-            self.starter.durable.after(lambda done=done: done(number, error))  # type: ignore[misc]
-
-    def _admit(self, number: int, made: Submission) -> None:
-        self.dependencies.begin(number, len(made.members))
-        if not made.needs:
-            for index in range(len(made.members)):
-                self.enqueue((number, index), made.tenant, made.demand, made.priority)
-            self.pump()
-            return
-        try:  # while the jobs were written, what they need may have ended
-            still_open = self._open_needs(made)
-        except RefusedError:
-            self.skip(number)
-            return
-        self.dependencies.need(number, still_open)
-        if not still_open:
-            self.release(number)
+    # -- waiting ------------------------------------------------------------------------------------------------------
 
     def enqueue(self, key: Key, tenant: str, demand: Sequence[int], priority: int) -> None:
         """A job that is queued may be chosen from now on."""
@@ -265,8 +160,8 @@ class Queue:
     def _launch(self, one: Active, start: Start, streams: tuple[int, int]) -> None:
         try:
             one.job = self.starter.start(start, streams, lambda ended: self._ended(one, ended))
-        except OSError as error:  # no process, no descriptor: what was recorded as started did not run
-            failure = SandboxError(f"cannot start a process for the job: {error.strerror}")
+        except (OSError, SandboxError) as error:  # no process, no room: what was recorded as started did not run
+            failure = error if isinstance(error, SandboxError) else SandboxError(f"no process: {error.strerror}")
             self._ended(one, Ended(start.run, None, failure))
 
     # -- ending -------------------------------------------------------------------------------------------------------
@@ -281,7 +176,7 @@ class Queue:
         delay = self.settings.delay(one.attempt)
         due = now_ms() + delay * 1000
         self.store.move(one.key, one.state, states.RETRY, not_before=due, reason=ending.reason)
-        self._free(one)
+        self.free(one)
         self.resume_after(delay, one.key)
         self.pump()
 
@@ -303,17 +198,18 @@ class Queue:
         if ending.result is not None:
             values["result"] = json.dumps(ending.result, sort_keys=True)
         self.store.move(one.key, one.state, ending.event, **values)
-        self._free(one)
-        self._settled(one.key, one.tenant, ending)
+        self.free(one)
+        self.settled(one.key, one.tenant, ending)
         self.pump()
 
-    def _free(self, one: Active) -> None:
+    def free(self, one: Active) -> None:
+        """What a job held is there for others."""
         del self.active[one.key]
         self.scheduler.end(one.key, monotonic() - one.started)
 
-    def _settled(self, key: Key, tenant: str, ending: Ending) -> None:
+    def settled(self, key: Key, tenant: str, ending: Ending) -> None:
         """A job has reached a state for good, and the store has it."""
-        self._count(tenant, -1)
+        self.count(tenant, -1)
         succeeded = ending.event == states.END and ending.exit_code == 0
         released, hopeless = self.dependencies.ended(*key, success=succeeded)
         if self.dependencies.progress(key[0]) is None:
@@ -324,7 +220,8 @@ class Queue:
             self.skip(number)
         self.told(key, ending)
 
-    def _count(self, tenant: str, change: int) -> None:
+    def count(self, tenant: str, change: int) -> None:
+        """So many more jobs of a tenant have not ended, or fewer."""
         left = self.pending.get(tenant, 0) + change
         if left > 0:
             self.pending[tenant] = left
@@ -356,7 +253,7 @@ class Queue:
                 for row in rows:
                     self.store.move((number, row["idx"]), states.HELD, states.SKIP, reason=ending.reason)
             for row in rows:
-                self._settled((number, row["idx"]), row["tenant"], ending)
+                self.settled((number, row["idx"]), row["tenant"], ending)
             yield
 
     def _held(self, number: int) -> Iterator[list[sqlite3.Row]]:
@@ -367,42 +264,6 @@ class Queue:
             if held:
                 yield held
 
-    # -- cancelling ---------------------------------------------------------------------------------------------------
-
-    def cancel(self, keys: Sequence[Key], by: str, done: Callable[[int], None]) -> None:
-        """Stops the jobs that `keys` select, and calls `done` with how many there were to stop."""
-        self.chores.begin(self._cancel(keys, by, done))
-
-    def _cancel(self, keys: Sequence[Key], by: str, done: Callable[[int], None]) -> Iterator[None]:
-        after, stopped = (0, ALL), 0
-        while rows := self.store.selected(keys, after, SLICE):
-            after = (rows[-1]["submission"], rows[-1]["idx"])
-            live = [row for row in rows if row["state"] not in states.FINAL]
-            stopped += len(live)
-            with self.store:
-                gone = [row for row in live if self._cancel_one(row, by)]
-            for row in gone:
-                self._settled((row["submission"], row["idx"]), row["tenant"], _cancelled(by))
-            yield
-        self.pump()
-        done(stopped)
-
-    def _cancel_one(self, row: sqlite3.Row, by: str) -> bool:
-        """Whether the job is gone at once; one that runs is killed, and its end is the end of it."""
-        key = (row["submission"], row["idx"])
-        one = self.active.get(key)
-        if one is not None and one.state == states.RUNNING:
-            one.cancelled = True
-            self.store.set(key, cancelled_by=by)
-            if one.job:
-                one.job.kill()
-            return False
-        self.store.move(key, row["state"], states.CANCEL, cancelled_by=by, reason=_cancelled(by).reason)
-        if one is not None:
-            self._free(one)
-        self.scheduler.discard(key, row["tenant"])
-        return True
-
     # -- what the disk refuses ----------------------------------------------------------------------------------------
 
     def _recorded(self, action: Callable[[], None]) -> None:
@@ -412,6 +273,18 @@ class Queue:
         except sqlite3.OperationalError:
             self.loop.at(_RETRY_DISK, lambda: self._recorded(action))
 
+    # -- what clients ask for -----------------------------------------------------------------------------------------
+
+    def submit(self, made: Submission, done: Done) -> None:
+        """Takes a submission. `done` is called with its number when it is on disk, or with the error that it cannot be
+        taken for. Raises RefusedError.
+        """
+        self.admission.submit(made, done)
+
+    def cancel(self, keys: Sequence[Key], by: str, done: Callable[[int], None]) -> None:
+        """Stops the jobs that `keys` select, and calls `done` with how many there were to stop."""
+        self.chores.begin(cancel(self, keys, by, done))
+
     # -- configuration ------------------------------------------------------------------------------------------------
 
     def configure(self, settings: Settings) -> None:
@@ -419,11 +292,3 @@ class Queue:
         self.settings = settings
         self.scheduler.configure(settings.capacity, settings.share)
         self.pump()
-
-
-def _succeeded(state: str, exit_code: int | None) -> bool:
-    return state == states.ENDED and exit_code == 0
-
-
-def _cancelled(by: str) -> Ending:
-    return Ending(states.CANCEL, reason=f"cancelled by {by}")

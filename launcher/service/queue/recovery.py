@@ -101,7 +101,7 @@ def _tie(queue: Queue) -> None:
         need = Need(row["needs"], row["idx"], any_end=bool(row["any_end"]))
         needs.setdefault(row["submission"], []).append(need)
     for number, wanted in needs.items():
-        met = [queue.met(need) for need in wanted]
+        met = [queue.admission.met(need) for need in wanted]
         if None in met:
             queue.skip(number)
         else:

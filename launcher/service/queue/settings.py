@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _MIB = 1 << 20
 JOBS_PER_PROCESSOR = 2  # a job waits for disk or network about half of its time
+MOST_OF_A_TENANT = 900  # the process that supervises a tenant's jobs takes 1000, those of `launch` included
 _DEFAULTS: dict[str, int | None] = {
     "max_jobs": None,  # JOBS_PER_PROCESSOR for each processor
     "cpus": None,
@@ -65,6 +66,7 @@ class Settings:
     def share(self, tenant: str) -> Share:
         """What `tenant` may hold, and its weight."""
         values = self.tenant(tenant)
+        values["max_jobs"] = min(values["max_jobs"] or MOST_OF_A_TENANT, MOST_OF_A_TENANT)
         return Share(_capacity(values), float(values["weight"] or 1))
 
     def tenant(self, name: str) -> dict[str, int | None]:
