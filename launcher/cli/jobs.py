@@ -43,7 +43,7 @@ def run(arguments: Arguments) -> int:
         message["states"] = arguments.state
     limit = _limit(arguments)
     if limit is not None:
-        message["limit"] = min(limit, 500)
+        message["limit"] = min(limit, 100)
     found = islice(pages(connected(arguments), "jobs", message), limit)
     if arguments.json:
         for job in found:

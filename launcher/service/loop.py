@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 READ = select.EPOLLIN
 WRITE = select.EPOLLOUT
+GONE = select.EPOLLHUP | select.EPOLLERR  # told whether they are asked for or not
 _BATCH = 64  # events taken at once: bounds how long one turn of the loop is
 
 

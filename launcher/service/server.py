@@ -14,7 +14,8 @@ import stat
 
 from launcher.errors import ConfigurationError, IdentityError, SandboxError, UsageError
 from launcher.service.calls import Call
-from launcher.service.loop import READ, WRITE
+from launcher.service.loop import GONE, READ, WRITE
+from launcher.service.turns import Turns
 from launcher.service.wire import ClosedError, Connection, WireError
 
 TYPE_CHECKING = False
@@ -104,7 +105,7 @@ def _remove_dead(path: str) -> None:
 class Client:
     """One connection, and the calls on it that are not answered yet."""
 
-    __slots__ = ("_calls", "_drained", "_server", "closed", "connection", "peer", "user")
+    __slots__ = ("_calls", "_drained", "_reading", "_server", "closed", "connection", "peer", "user")
 
     def __init__(self, server: Server, connection: Connection, peer: tuple[int, int, int], user: User) -> None:
         self._server = server
@@ -114,19 +115,44 @@ class Client:
         self.closed = False
         self._calls: dict[int, Call] = {}
         self._drained: list[Callable[[], None]] = []
+        self._reading = True
 
     def ready(self, events: int) -> None:
         """What epoll says about the socket."""
         try:
             if events & WRITE:
                 self._flush()
-            while not self.closed and (received := self.connection.receive()) is not None:
-                self._told(*received)
-            self._server.check_buffered(self)
+            if self._reading and not self.closed and events & ~WRITE:
+                self._server.turns.ready(self.peer[1], self)
+            elif events & GONE:  # while it waits for its turn
+                self.close()
+        except ClosedError:
+            self.close()
+
+    def serve(self) -> bool:
+        """Handles the next message; whether there may be another (`turns`)."""
+        try:
+            received = self.connection.receive()
+            if received is None:
+                self._server.check_buffered(self)
+                return False
+            self._told(*received)
         except ClosedError:
             self.close()
         except WireError as error:
             self._refuse(error)
+        return not self.closed and self.connection.buffered > 0
+
+    def pause(self) -> None:
+        self._watch(reading=False)
+
+    def resume(self) -> None:
+        self._watch(reading=True)
+
+    def _watch(self, *, reading: bool) -> None:
+        self._reading = reading
+        events = (READ if reading else 0) | (WRITE if self.connection.backlog else 0)
+        self._server.loop.change(self.connection.fileno(), events)
 
     def _told(self, message: Message, fds: list[int]) -> None:
         number = message.get("to")
@@ -157,11 +183,11 @@ class Client:
             return
         self.connection.send(message, fds)
         if self.connection.backlog:
-            self._server.loop.change(self.connection.fileno(), READ | WRITE)
+            self._watch(reading=self._reading)
 
     def _flush(self) -> None:
         if self.connection.flush():
-            self._server.loop.change(self.connection.fileno(), READ)
+            self._watch(reading=self._reading)
             drained, self._drained = self._drained, []
             for callback in drained:
                 callback()
@@ -209,6 +235,7 @@ class Server:
 
     def __init__(self, loop: Loop, listener: _socket.socket, verbs: Mapping[str, Handler], resolve: Resolve) -> None:
         self.loop = loop
+        self.turns = Turns(loop)
         self.verbs = dict(verbs)
         self._listener = listener
         self._resolve = resolve

@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from launcher.service.queue.queue import Queue
 
 _EVERY = 10.0  # seconds
-_AT_ONCE = 200  # rows that are removed in a turn of the loop
+_BETWEEN = 0.005  # seconds, where there is more to remove
+_AT_ONCE = 20  # rows that are removed in a turn of the loop
 
 
 class Keeping:
@@ -38,7 +39,7 @@ class Keeping:
 
     def _look(self) -> None:
         more = self._expire()
-        self._queue.loop.at(0.0 if more else _EVERY, self._look)
+        self._queue.loop.at(_BETWEEN if more else _EVERY, self._look)
 
     def _expire(self) -> bool:
         """Whether there may be more."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections import deque
 from time import monotonic
 
 from launcher.errors import SandboxError
@@ -79,6 +80,7 @@ class Queue:
         self.told_start: Callable[[Key, int], None] = lambda _key, _attempt: None
         self.draining = False
         self._pumping = False
+        self._starting: deque[Active] = deque()  # claimed, and on disk
 
     # -- waiting ------------------------------------------------------------------------------------------------------
 
@@ -123,9 +125,17 @@ class Queue:
                 self.enqueue(one.key, one.tenant, json.loads(row["demand"]), row["priority"])
 
     def _start_all(self, chosen: list[Active]) -> None:
-        for one in chosen:
-            if one.key in self.active and not one.cancelled:
-                self._recorded(lambda one=one: self._start(one))  # type: ignore[misc]
+        """The claims are on disk: one start a turn of the loop."""
+        if not self._starting:
+            self.loop.soon(self._start_next)
+        self._starting.extend(chosen)
+
+    def _start_next(self) -> None:
+        one = self._starting.popleft()
+        if self._starting:
+            self.loop.soon(self._start_next)
+        if self.active.get(one.key) is one:
+            self._recorded(lambda: self._start(one))
 
     def _start(self, one: Active) -> None:
         """Starts a claimed job. The start is committed before there is a process that could have effects."""

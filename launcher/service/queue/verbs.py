@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from launcher.service.queue.queue import Queue
     from launcher.service.queue.watching import Watching
 
-_PAGE = 500  # rows of one answer
-_MOST_PAGE_BYTES = 1 << 20
+_PAGE = 100  # rows of one answer: some milliseconds
+_MOST_PAGE_BYTES = 1 << 18
 _NEWEST = (1 << 60, 0)
 _PROGRESS_SECONDS = 0.2
 
