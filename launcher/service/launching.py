@@ -11,6 +11,7 @@ import time
 
 from launcher.audit.event import ALLOWED, DENIED, event
 from launcher.audit.log import AuditLog
+from launcher.canonical import digest
 from launcher.enforce.job import Job
 from launcher.enforce.namespace.backend import Prepared, run
 from launcher.enforce.result import Result
@@ -20,7 +21,7 @@ from launcher.service.command import command_file, refuse_ungranted
 from launcher.service.environment import job_environment, passing_names
 from launcher.service.host_ids import service_identity
 from launcher.service.leftovers import sweep
-from launcher.service.remembered import Memory, Remembered
+from launcher.service.remembered import Memory, Remembered, fingerprint
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def new_id() -> str:
 class Launch:
     """One launch, decided and planned; `run` makes it. The plan is what `--dry-run` prints, and what is executed."""
 
-    __slots__ = ("_egress", "_log", "_ml", "_unwritten", "decided", "id", "job", "prepared")
+    __slots__ = ("_egress", "_log", "_ml", "_plan", "_unwritten", "decided", "id", "job", "prepared")
 
     def __init__(self, request: Request, acting: Acting | None = None, job: str = "") -> None:
         """`acting` and `job`, its id, are given by the service; otherwise this process is who asks."""
@@ -57,6 +58,7 @@ class Launch:
             _record_stranger(request, error)
             raise
         self._log = AuditLog(asked.locations, asked.snapshot.config)
+        self._plan = ""
         self._ml: MlProgram | None = None
         self._egress: Egress | None = None
         self._unwritten: list[dict[str, object]] = []  # events of the running job that the log did not take
@@ -69,11 +71,20 @@ class Launch:
             self.prepared = Prepared(self.decided.profile.data, self.job, asked.locations.cache)
             if not request.program:
                 run = self._resolve_command()
-                if not isinstance(self.decided, Remembered):
-                    memory.keep(self.decided.profile, run, passing)
+                self._plan = self._plan_digest(memory, run, passing)
         except SandboxError as error:
             self._record_refusal(asked, error)
             raise
+
+    def _plan_digest(self, memory: Memory, run: list[object], passing: list[str]) -> str:
+        """The digest of the plan: of one that was made before, where this is the same; else it is computed and kept."""
+        data = self.prepared.plan.to_data()
+        name = fingerprint(data)
+        if isinstance(self.decided, Remembered) and self.decided.plan[0] == name:
+            return self.decided.plan[1]
+        made = digest(data)
+        memory.keep(self.decided.profile, run, passing, (name, made))
+        return made
 
     def _passing(self) -> list[str]:
         if isinstance(self.decided, Remembered):
@@ -172,7 +183,7 @@ class Launch:
         detail: dict[str, object] = {
             "argv": list(self._shown()),
             "profile": profile.digest,
-            "plan": self.prepared.plan.digest(),
+            "plan": self._plan or self.prepared.plan.digest(),
             "policies": profile.data["policies"],
             "uid": self.job.identity.uid,
             "workspace": profile.data["workspace"],

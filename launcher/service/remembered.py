@@ -25,7 +25,7 @@ import marshal
 import os
 import sys
 
-from launcher.canonical import canonical_json, sha256_hex
+from launcher.canonical import sha256_hex
 from launcher.policy.cache import replace_file, trusted_bytes
 from launcher.service.request import MANIFEST
 
@@ -36,9 +36,10 @@ if TYPE_CHECKING:
 
     from launcher.service.asking import Asked
 
-FORMAT = 1
+FORMAT = 2
 _MAGIC = f"mlsandbox decision {FORMAT} {sys.hexversion:x}\n".encode()
 _DIGEST = 64
+_WITHOUT_REFERENCES = 2  # the last version of marshal whose bytes depend on nothing but the values
 _SLOTS = 256  # files at most: a question that falls on another's slot replaces it
 
 
@@ -53,15 +54,19 @@ class KnownProfile:
 
 
 class Remembered:
-    """A decided launch, as `launcher.service.deciding.Decided`, whose answer was found."""
+    """A decided launch, as `launcher.service.deciding.Decided`, whose answer was found.
 
-    __slots__ = ("asked", "passing", "profile", "run", "source")
+    `plan` is a mount plan that followed from it, as `fingerprint` names it, and that plan's digest.
+    """
+
+    __slots__ = ("asked", "passing", "plan", "profile", "run", "source")
 
     def __init__(self, asked: Asked, answer: dict[str, Any]) -> None:
         self.asked = asked
         self.profile = KnownProfile(answer["profile"], answer["digest"])
         self.passing: list[str] = answer["passing"]
         self.run: list[object] = answer["run"]
+        self.plan: tuple[str, str] = answer["plan"]
         self.source = None
 
 
@@ -76,7 +81,7 @@ class Memory:
         self._key = ""
         code = code_identity() if code is None else code
         if code and _is_pure(asked):
-            self._key = sha256_hex(canonical_json([code, *_question(asked)]))
+            self._key = fingerprint([code, *_question(asked)])
             slot = int(self._key[:8], 16) % _SLOTS
             self._path = f"{asked.locations.cache}/decision-{os.geteuid()}-{slot:02x}.marshal"
 
@@ -92,15 +97,26 @@ class Memory:
         answer = marshal.loads(body[start:])  # noqa: S302  owner and checksum were just judged
         return Remembered(self._asked, answer) if answer["key"] == self._key else None
 
-    def keep(self, profile: Any, run: list[object], passing: list[str]) -> None:
-        """Keeps the answer: the profile, the image that `run` names and may be run, the variables that pass."""
+    def keep(self, profile: Any, run: list[object], passing: list[str], plan: tuple[str, str] = ("", "")) -> None:
+        """Keeps the answer: the profile, the image that `run` names and may be run, the variables that pass, and the
+        digest of the plan that followed.
+        """
         data: Mapping[str, Any] = profile.data
         rules = (*data["permissions"]["grants"], *data["permissions"]["denies"])
         if not self._key or any("expires_at" in rule["constraints"] for rule in rules):
             return
-        answer = {"key": self._key, "digest": profile.digest, "profile": data, "run": run, "passing": passing}
+        answer = {"key": self._key, "digest": profile.digest, "profile": data, "run": run}
+        answer |= {"passing": passing, "plan": plan}
         body = marshal.dumps(answer)
         replace_file(self._path, _MAGIC + sha256_hex(body).encode() + body)
+
+
+def fingerprint(value: object) -> str:
+    """Names plain values, without being what other programs would compute: canonical JSON takes twenty times as long.
+
+    Equal bytes are equal values. Equal values of other types (a tuple, a list) may differ, which is a miss.
+    """
+    return sha256_hex(marshal.dumps(value, _WITHOUT_REFERENCES))  # type: ignore[arg-type]  # plain values only
 
 
 def code_identity() -> str:

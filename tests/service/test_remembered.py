@@ -14,6 +14,7 @@ from launcher.service import remembered
 from launcher.service.asking import Asked
 from launcher.service.deciding import Decided
 from launcher.service.environment import passing_names
+from launcher.service.launching import Launch
 from launcher.service.remembered import Memory
 from launcher.service.request import Request
 
@@ -237,3 +238,27 @@ def test_an_answer_at_the_wrong_place_is_not_taken(bed: Bed) -> None:
     memory = Memory(asked, code=CODE)
     os.rename(file, memory._path)  # as if two questions had fallen on one slot
     assert memory.find() is None
+
+
+def test_the_digest_of_a_plan_is_remembered_for_that_very_plan(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the audit says was mounted is never what was mounted at another launch."""
+    monkeypatch.setattr(remembered, "code_identity", lambda: CODE)
+    first, second = Launch(bed.request), Launch(bed.request)
+    assert isinstance(second.decided, remembered.Remembered)
+    name = remembered.fingerprint(second.prepared.plan.to_data())
+    assert second.decided.plan == (name, first.prepared.plan.digest())
+    run, passing = second.decided.run, second.decided.passing
+    Memory(bed.asked(), code=CODE).keep(first.decided.profile, run, passing, ("0" * 64, "sha256:of another plan"))
+    third = Launch(bed.request)
+    assert third._plan == third.prepared.plan.digest()
+    kept = Memory(bed.asked(), code=CODE).find()
+    assert kept is not None
+    assert kept.plan == (name, third._plan)  # and the next launch need not compute it
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [([1], [True]), (["1"], [1]), (["a", "b"], ["ab"]), ([["a"], "b"], [["a", "b"]]), ([""], [None])]
+)
+def test_values_that_differ_have_other_fingerprints(one: list[object], other: list[object]) -> None:
+    assert remembered.fingerprint(one) != remembered.fingerprint(other)
+    assert remembered.fingerprint(one) == remembered.fingerprint(list(one))
