@@ -10,9 +10,7 @@ import os
 import sys
 
 _BUNDLED = ("launch", "shell")
-# A launch makes some ten thousand objects and no garbage; collecting while it does costs it 1 ms. A supervisor that
-# lives for days still collects.
-_OBJECTS_BEFORE_COLLECTING = 50_000
+_OBJECTS_BEFORE_COLLECTING = 50_000  # as in `bundle`, for what starts without it
 
 
 def start() -> None:
