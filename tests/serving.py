@@ -70,7 +70,7 @@ class Bed:
             words = self.command("service", "run")
             self.process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/")
         deadline = time.monotonic() + 20
-        while (client := connect(self.locations)) is None:
+        while (client := connect(self.locations.socket)) is None:
             assert self.process.poll() is None, self.log()
             assert time.monotonic() < deadline, self.log()
             time.sleep(0.02)
@@ -92,7 +92,7 @@ class Bed:
         shutil.rmtree(self.top, ignore_errors=True)
 
     def client(self) -> Client:
-        made = connect(self.locations)
+        made = connect(self.locations.socket)
         assert made is not None, self.log()
         return made
 

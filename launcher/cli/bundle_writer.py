@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 LAUNCH = (
     "launcher.cli.main",
     "launcher.cli.launch",
+    "launcher.service.launching",
     "launcher.service.remembered",
     "launcher.kernel.feature_cache",
 )

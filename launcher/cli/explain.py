@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from launcher.cli.output import show, show_json
-from launcher.cli.requests import JOB_OPTIONS, request_of
-from launcher.compile.explain import explain
-from launcher.service.deciding import Asked, Decided
+from launcher.cli.requests import JOB_OPTIONS, inspected, request_of
 
 if TYPE_CHECKING:
     from launcher.cli.options import Arguments
@@ -23,10 +21,10 @@ OPTIONS = JOB_OPTIONS
 def run(arguments: Arguments) -> int:
     """Prints the very profile that `launch` would enforce."""
     request = request_of(arguments, default=["true"])
-    profile = Decided(Asked(request)).profile
+    found = inspected("explain", request)
     if arguments.json:
-        show_json({"digest": profile.digest, "profile": profile.data})
+        show_json({name: found[name] for name in ("digest", "profile")})
     else:
-        for line in explain(profile):
+        for line in found["lines"]:
             show(line)
     return 0

@@ -8,13 +8,15 @@ import sys
 from launcher.canonical import canonical_json
 from launcher.cli.options import Option
 from launcher.cli.requests import JOB_OPTIONS, request_of
-from launcher.errors import ConfigurationError
-from launcher.service.launching import Launch
+from launcher.errors import ConfigurationError, UsageError
+from launcher.policy.paths import service_socket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from launcher.cli.options import Arguments
     from launcher.enforce.result import Result
+    from launcher.service.client import Client
+    from launcher.service.launching import Launch
     from launcher.service.request import Request
 
 HELP = "Run a job with what its user is granted, enforced by the kernel."
@@ -52,15 +54,40 @@ def ask_first(request: Request, *, as_json: bool) -> None:
 
 def start(request: Request, result_file: str | None, *, dry_run: bool, as_json: bool) -> int:
     """Launches, reports on stderr, and writes the result where it was asked for."""
-    launch = Launch(request)
     if dry_run:
-        _print_plan(launch, as_json=as_json)
+        _print_plan(request, as_json=as_json)
         return 0
-    result = launch.run()
+    client = service(request)
+    result = _launched(client, request) if client else _embedded(request).run()
     if result_file:
         write_result(result_file, result)
     _report(result, as_json=as_json)
     return result.exit_code
+
+
+def service(request: Request) -> Client | None:
+    """The service that is to be asked, None where this process decides itself. Raises SandboxError."""
+    path = service_socket(request.root)
+    if request.embedded or not os.path.exists(path):
+        return None
+    from launcher.service.client import connect
+
+    return connect(path)
+
+
+def _embedded(request: Request) -> Launch:
+    from launcher.service.launching import Launch
+
+    return Launch(request)
+
+
+def _launched(client: Client, request: Request) -> Result:
+    from launcher.cli.remote import launch
+    from launcher.enforce.result import Result
+
+    if request.review:
+        raise UsageError("--review asks on this terminal, and the service commits", hint="give --embedded")
+    return Result.from_data(launch(client, request))
 
 
 def write_result(path: str, result: Result) -> None:
@@ -107,18 +134,19 @@ def _report(result: Result, *, as_json: bool) -> None:
     sys.stderr.write(f"ended_by: {result.ended_by}\n")
 
 
-def _print_plan(launch: Launch, *, as_json: bool) -> None:
+def _print_plan(request: Request, *, as_json: bool) -> None:
     from launcher.cli.output import show, show_json
+    from launcher.cli.requests import inspected
 
-    plan = launch.prepared.plan
+    found = inspected("plan", request)
     if as_json:
-        show_json({"profile": launch.decided.profile.digest, "digest": plan.digest(), "plan": plan.to_data()})
+        show_json({name: found[name] for name in ("profile", "digest", "plan")})
         return
-    show(f"profile {launch.decided.profile.digest}")
-    show(f"plan    {plan.digest()}")
-    for line in plan.describe():
+    show(f"profile {found['profile']}")
+    show(f"plan    {found['digest']}")
+    for line in found["lines"]:
         show(f"  {line}")
-    for warning in plan.warnings:
+    for warning in found["warnings"]:
         show(f"warning: {warning}")
     show("then: user namespace 2 locks the mounts; no capabilities; no_new_privs; Landlock; seccomp")
-    show(f"run {launch.job.path} as uid {launch.job.identity.uid} gid {launch.job.identity.gid}")
+    show("run {path} as uid {uid} gid {gid}".format(**found["run"]))

@@ -26,14 +26,14 @@ STYLES = {
 
 def connected(arguments: Arguments) -> Client:
     """A connection to the service. Raises SandboxError where none is running."""
-    from launcher.policy.paths import Locations
+    from launcher.policy.paths import service_socket
     from launcher.service.client import connect
 
-    locations = Locations.find(arguments.root)
-    client = connect(locations)
+    path = service_socket(arguments.root)
+    client = connect(path)
     if client is None:
         raise SandboxError(
-            f"no service is running at {locations.runtime}",
+            f"no service is running at {path}",
             hint="the queue belongs to the service: an administrator can run `mlsandbox service run`",
         )
     return client

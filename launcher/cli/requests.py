@@ -10,6 +10,8 @@ from launcher.service.request import ML_SUFFIX, Request
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from launcher.cli.options import Arguments
 
 TOKEN_VARIABLE = "MLSANDBOX_TOKEN"  # noqa: S105  the name of a variable
@@ -27,6 +29,7 @@ JOB_OPTIONS = (
     Option("--memory", metavar="SIZE", help="lower the memory limit, as in 512MiB"),
     Option("--cpus", metavar="N", help="lower the number of processors, as in 1.5"),
     Option("--limit", metavar="NAME=VALUE", repeat=True, help="lower any other limit of a policy"),
+    Option("--embedded", flag=True, help="decide in this process, also where there is a service"),
     Option("--allow-degraded", flag=True, help="run with what this host can enforce, and report the rest"),
     Option("--trace-denials", flag=True, help="also observe which names the job was refused (slower; see the report)"),
     Positional("program", required=False, metavar="JOB.ml", help="the ML program"),
@@ -44,6 +47,7 @@ def request_of(arguments: Arguments, *, default: list[str] | None = None) -> Req
     request.limits = _limits(arguments)
     request.allow_degraded = arguments.allow_degraded
     request.trace_denials = getattr(arguments, "trace_denials", False)  # `learn` has no such option
+    request.embedded = getattr(arguments, "embedded", False)
     _take_job(request, arguments, default)
     return request
 
@@ -93,3 +97,23 @@ def _limits(arguments: Arguments) -> dict[str, str]:
             raise UsageError(f"--limit {text!r} has no value", hint="write --limit max_processes=64")
         limits[name] = value
     return limits
+
+
+def inspected(what: str, request: Request) -> dict[str, Any]:
+    """What `check`, `explain` or `plan` says of a request: the service, where there is one, or this process.
+
+    Raises SandboxError.
+    """
+    from launcher.policy.paths import service_socket
+    from launcher.service.client import connect
+
+    client = None if request.embedded else connect(service_socket(request.root))
+    if client is None:
+        from launcher.service.inspecting import ANSWERS
+
+        return ANSWERS[what](request, None)
+    from launcher.service.remote import message_of
+    from launcher.service.request import read_program
+
+    source = read_program(request).decode("utf-8", "surrogateescape") if request.program else None
+    return client.call(what, {**message_of(request), "source": source})

@@ -26,6 +26,10 @@ class Network:
     def in_child(self, socket: socket) -> None:
         raise NotImplementedError
 
+    def child_side(self) -> Network:
+        """What `in_child` needs and nothing else, for a pid 1 that is no fork of this process. It can be pickled."""
+        raise NotImplementedError
+
     def in_launcher(self, socket: socket) -> None:
         raise NotImplementedError
 
@@ -40,7 +44,8 @@ class Job:
     """One run of one program.
 
     `path` is the image as the job sees it, `arguments` its argv, `environment` all of its environment.
-    `stdio` are the caller's descriptors 0, 1, 2; `terminal` gives the job a pty of its own instead of pipes.
+    `stdio` are the caller's descriptors 0, 1, 2; `terminal` gives the job a pty of its own instead of pipes,
+    and `raw` puts the caller's into raw mode.
     `passed` are (descriptor, number in the job). `mounts`, `programs` and `rules` are what the launcher itself needs
     in the view (the ML runtime's interpreter and library). `exec_once`: nothing may be executed after the image
     itself. `network` is what its network namespace is connected to, `etc` the files (path to content) that this
@@ -52,7 +57,7 @@ class Job:
 
     __slots__ = (
         "arguments", "environment", "etc", "exec_once", "id", "identity", "mapped", "mounts", "network", "observes",
-        "passed", "path", "programs", "review", "rules", "stdio", "switch_ids", "terminal", "writer",
+        "passed", "path", "programs", "raw", "review", "rules", "stdio", "switch_ids", "terminal", "writer",
     )  # fmt: skip
 
     def __init__(self, job: str, identity: Identity, path: str, arguments: Sequence[str]) -> None:
@@ -64,6 +69,7 @@ class Job:
         self.environment: dict[str, str] = {}
         self.stdio: tuple[int, int, int] = (0, 1, 2)
         self.terminal = False
+        self.raw = True
         self.passed: tuple[tuple[int, int], ...] = ()
         self.mounts: tuple[Operation, ...] = ()
         self.programs: tuple[str, ...] = ()

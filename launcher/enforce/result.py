@@ -7,6 +7,7 @@ from launcher.errors import EXIT_LAUNCHER, EXIT_MEMORY, EXIT_WALL_LIMIT
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
 
 class Usage:
@@ -95,3 +96,14 @@ class Result:
         data: dict[str, object] = {name: getattr(self, name) for name in self.__slots__}
         data["usage"] = self.usage.to_data()
         return data
+
+    @classmethod
+    def from_data(cls, data: dict[str, Any]) -> Result:
+        """The inverse of `to_data`."""
+        made = cls(data["job"], data["profile"])
+        for name in cls.__slots__:
+            if name != "usage":
+                setattr(made, name, data[name])
+        for name, value in data["usage"].items():
+            setattr(made.usage, name, value)
+        return made

@@ -34,6 +34,15 @@ _HOST = {
 }
 
 
+_SOCKET = "service.sock"
+
+
+def service_socket(root: str | None) -> str:
+    """Where the service listens that answers for `root`, or MLSANDBOX_ROOT, or else for the host."""
+    chosen = root or os.environ.get(ROOT_VARIABLE, "")
+    return f"{os.path.abspath(chosen)}/run/{_SOCKET}" if chosen else f"{_HOST['r']}/{_SOCKET}"
+
+
 class Locations:
     """Absolute paths, none of which need exist yet.
 
@@ -102,6 +111,11 @@ class Locations:
         places = cls(_HOST, system=True)
         places.token = f"{_account_home(0)}/.local/state/{NAME}/token"
         return places
+
+    @property
+    def socket(self) -> str:
+        """Where the service of these locations listens."""
+        return f"{self.runtime}/{_SOCKET}"
 
     def profile_directories(self) -> tuple[str, ...]:
         """Where base profiles are looked for: the administrator's own first, then the shipped ones."""

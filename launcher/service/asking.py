@@ -21,35 +21,52 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from launcher.audit.log import AuditLog
     from launcher.enforce.namespace.spec import Identity
     from launcher.identity.acting import Acting
     from launcher.kernel.features import Features
     from launcher.policy.cache import Snapshot
     from launcher.service.request import Request
+    from launcher.service.sandboxes import Sandboxes
+
+
+class Served:
+    """What a launch of the service is given, and one of a plain process finds or makes for itself: who asks, the id of
+    the job, the audit log that is open, and the fork server.
+    """
+
+    __slots__ = ("acting", "job", "log", "sandboxes")
+
+    def __init__(self, acting: Acting, job: str, log: AuditLog, sandboxes: Sandboxes) -> None:
+        self.acting = acting
+        self.job = job
+        self.log = log
+        self.sandboxes = sandboxes
 
 
 class Asked:
     """Who asks, for whom, and what is configured for them. `snapshot` is strict when it is for somebody else.
 
-    `acting` is given by the service, which knows who asks from the kernel; otherwise this process is who asks.
+    In the service, `served` says who asks, as the kernel does; otherwise this process is who asks.
     """
 
-    __slots__ = ("acting", "features", "identity", "locations", "request", "snapshot", "tenant", "workspace")
+    __slots__ = ("acting", "features", "identity", "locations", "request", "served", "snapshot", "tenant", "workspace")
 
-    def __init__(self, request: Request, acting: Acting | None = None) -> None:
+    def __init__(self, request: Request, served: Served | None = None) -> None:
         self.request = request
+        self.served = served
         self.locations = Locations.find(request.root)
         _check_root(self.locations.root)
-        snapshot = cache.load(self.locations, strict=True if acting else None)
-        self.acting: Acting = acting or identify(request, snapshot, self.locations)
-        if self.acting.for_somebody_else and not acting:
+        snapshot = cache.load(self.locations, strict=True if served else None)
+        self.acting: Acting = served.acting if served else identify(request, snapshot, self.locations)
+        if self.acting.for_somebody_else and not served:
             snapshot = cache.load(self.locations, strict=True)
         self.snapshot: Snapshot = request.candidate(snapshot) if request.candidate else snapshot
         self.identity: Identity = identity_of(self.acting.user, self.locations, snapshot.config.id_range)
         # root's own jobs are root's to read for; what is a tenant's is looked at with the tenant's ids
         self.tenant: Identity | None = self.identity if os.geteuid() == 0 and self.acting.user.uid != 0 else None
         owners = {0, os.geteuid(), self.identity.uid, self.acting.user.uid or 0}
-        with_ids = self.tenant if acting else None
+        with_ids = self.tenant if served else None
         self.workspace = as_tenant(with_ids, lambda: find_workspace(request, frozenset(owners)))
         self.features: Features = host.fast(self.locations.cache)
 

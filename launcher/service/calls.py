@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 from launcher.errors import SandboxError
 from launcher.service.wire import ClosedError
 
@@ -16,7 +14,7 @@ if TYPE_CHECKING:
     from launcher.service.server import Client
     from launcher.service.wire import Message
 
-_MOST_BACKLOG = 1 << 20  # bytes that wait for a client that does not read; more ends its connection
+_MOST_BACKLOG = 1 << 20  # bytes of a stream that wait for a client that does not read; more ends its connection
 
 
 class Call:
@@ -24,22 +22,21 @@ class Call:
     verb answers first with any number of `stream`. What it holds for a client that goes away it frees in `on_gone`.
 
     `caller` is who the kernel says is connected; `acting` is who that is for, from the token and the user of the
-    message. `fds` are descriptors that the client passed; they are closed after the answer unless they were taken.
+    message. A client passes no descriptors here: a verb that needs some gives it a socket for them (`launches`).
     """
 
-    __slots__ = ("_client", "acting", "answered", "fds", "message", "number", "on_gone", "on_message")
+    __slots__ = ("_client", "acting", "answered", "message", "number", "on_gone", "on_message")
 
-    def __init__(self, client: Client, message: Message, fds: list[int]) -> None:
+    def __init__(self, client: Client, message: Message) -> None:
         self._client = client
         self.message = message
-        self.fds = fds
         self.number = message.get("call", 0)
         self.acting: Acting
         self.answered = False
         # the client has closed its connection before the answer
         self.on_gone: Callable[[], None] | None = None
         # a further message of the client about this call (`{"to": number, ...}`): signals, the terminal's size
-        self.on_message: Callable[[Message, list[int]], None] | None = None
+        self.on_message: Callable[[Message], None] | None = None
 
     @property
     def caller(self) -> User:
@@ -49,11 +46,6 @@ class Call:
     def peer(self) -> tuple[int, int, int]:
         """(pid, uid, gid) of who connected, at the time of connect(2)."""
         return self._client.peer
-
-    def take_fds(self) -> list[int]:
-        """The descriptors, which are the handler's to close from now on."""
-        taken, self.fds = self.fds, []
-        return taken
 
     def reply(self, message: Message, fds: Sequence[int] = ()) -> None:
         """The answer. Nothing more can be said afterwards."""
@@ -67,6 +59,8 @@ class Call:
         """One of several answers; `reply` or `fail` is still to come."""
         if not self.answered:
             self._say({"part": message}, fds)
+            if self.backlog > _MOST_BACKLOG:
+                self._client.close()
 
     @property
     def backlog(self) -> int:
@@ -82,7 +76,6 @@ class Call:
             return
         self.answered = True
         self._say(message, fds)
-        self.close_fds()
         self._client.answered(self)
 
     def _say(self, message: Message, fds: Sequence[int] = ()) -> None:
@@ -90,13 +83,6 @@ class Call:
             self._client.send({**message, "call": self.number}, fds)
         except ClosedError:
             self._client.close()
-            return
-        if self.backlog > _MOST_BACKLOG:
-            self._client.close()
-
-    def close_fds(self) -> None:
-        for fd in self.take_fds():
-            os.close(fd)
 
 
 def error_data(error: SandboxError) -> Message:

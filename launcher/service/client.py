@@ -11,21 +11,17 @@ from launcher.service.wire import ClosedError, Connection
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
-    from launcher.policy.paths import Locations
     from launcher.service.wire import Message
 
-_SOCKET = "service.sock"
 
-
-def connect(locations: Locations) -> Client | None:
-    """A connection to the service of these locations, or None where none is running.
+def connect(path: str) -> Client | None:
+    """A connection to the service that listens at `path`, or None where none is running.
 
     Only a service of root or of this very user is spoken to: in a directory of somebody else's anybody could listen,
     and would be handed descriptors and tokens. Raises SandboxError where it is there and does not answer.
     """
-    path = f"{locations.runtime}/{_SOCKET}"
     socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
     try:
         socket.connect(path)
@@ -51,27 +47,27 @@ class Client:
         self.connection = connection
         self._last = 0
 
-    def call(self, verb: str, message: Message, fds: Sequence[int] = ()) -> Message:
+    def call(self, verb: str, message: Message) -> Message:
         """Calls `verb` and waits for its answer; parts of a stream are passed over. Raises SandboxError."""
-        return [*self.stream(verb, message, fds)][-1]
+        return [*self.stream(verb, message)][-1]
 
-    def begin(self, verb: str, message: Message, fds: Sequence[int] = ()) -> int:
+    def begin(self, verb: str, message: Message) -> int:
         """Sends a call; its number. Raises SandboxError."""
         self._last += 1
         try:
-            self.connection.send({**message, "verb": verb, "call": self._last}, fds)
+            self.connection.send({**message, "verb": verb, "call": self._last})
         except ClosedError:
             self.next(self._last)  # where the service refused the connection, it said why before it closed it
             raise
         return self._last
 
-    def more(self, number: int, message: Message, fds: Sequence[int] = ()) -> None:
+    def more(self, number: int, message: Message) -> None:
         """Says more about an open call: a signal, the terminal's size."""
-        self.connection.send({**message, "to": number}, fds)
+        self.connection.send({**message, "to": number})
 
-    def stream(self, verb: str, message: Message, fds: Sequence[int] = ()) -> Iterator[Message]:
+    def stream(self, verb: str, message: Message) -> Iterator[Message]:
         """The parts of the answer as they come, then the answer itself. Raises SandboxError."""
-        number = self.begin(verb, message, fds)
+        number = self.begin(verb, message)
         while True:
             done, answer, received = self.next(number)
             for fd in received:

@@ -44,7 +44,8 @@ class Decided:
         self.asked = asked
         self.features: Features = asked.features
         self.merged: Merged = merge_for(asked)
-        self.source = read_program(asked.request) if asked.request.program else None
+        with_ids = asked.tenant if asked.served else None
+        self.source = as_tenant(with_ids, lambda: read_program(asked.request)) if asked.request.program else None
         self.modules: dict[str, bytes] = {}
         self.declared: Declared | None = self._declarations()
         self.base = BaseProfile(base_data(asked.snapshot, self.merged.base))
@@ -63,7 +64,8 @@ class Decided:
         from launcher.service.modules import ModuleReader
 
         base = base_data(asked.snapshot, "parser")
-        reader = Reader(asked.acting.user, asked.identity, base, self.features, asked.locations.cache)
+        sandboxes = asked.served.sandboxes if asked.served else None
+        reader = Reader(asked.acting.user, asked.identity, base, self.features, asked.locations.cache, sandboxes)
         declared = read_source(self.source, asked.request.program, reader)
         if declared.imports:
             program = os.path.join(asked.request.cwd, asked.request.program)

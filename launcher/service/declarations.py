@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from launcher.enforce.namespace.spec import Identity
     from launcher.identity.user import User
+    from launcher.service.sandboxes import Sandboxes
 
 _LARGEST_ANSWER = 4 << 20  # bytes: the declarations, and the compiled program
 _READER = "launcher.runtime.parse_main"
@@ -92,9 +93,19 @@ def _texts(value: object) -> bool:
 class Reader:
     """Reads ML source in an empty sandbox of `identity`, or finds what it said of the same source before."""
 
-    __slots__ = ("_base", "_cache", "_features", "_identity", "_switch", "_user")
+    __slots__ = ("_base", "_cache", "_features", "_identity", "_sandboxes", "_switch", "_user")
 
-    def __init__(self, user: User, identity: Identity, base: dict[str, Any], features: Any, cache: str) -> None:
+    def __init__(
+        self,
+        user: User,
+        identity: Identity,
+        base: dict[str, Any],
+        features: Any,
+        cache: str,
+        sandboxes: Sandboxes | None = None,
+    ) -> None:
+        """`sandboxes` is the service's fork server; without one this process forks."""
+        self._sandboxes = sandboxes
         self._user = user
         self._identity = identity
         self._base = base
@@ -132,7 +143,11 @@ class Reader:
         job.passed = ((given, 3),)
         result = Result(job.id, "")
         try:
-            run(Prepared(self._profile(), job, self._cache), result, lambda: None)
+            prepared = Prepared(self._profile(), job, self._cache)
+            if self._sandboxes:
+                self._sandboxes.run(prepared, result)
+            else:
+                run(prepared, result, lambda: None)
             if result.exit_code != 0:
                 raise DocumentError(
                     f"the program could not be read ({_reason(result, complaints)})",

@@ -120,6 +120,9 @@ class Egress(Network):
     def _own_trust(self) -> bool:
         return bool(self._settings.data["anchors"]) or interception.is_wanted(*_grants(self._network))
 
+    def child_side(self) -> Network:
+        return _Listeners(_grants(self._network)[0])
+
     def in_child(self, socket: socket) -> None:
         """Opens the listeners in the job's namespace and sends them. Raises EnforcementError."""
         topology.send_listeners(socket, topology.build(_grants(self._network)[0]))
@@ -242,6 +245,16 @@ def _event(name: str, outcome: str, detail: dict[str, Any]) -> Event:
         "deciders": [],
         "detail": detail,
     }
+
+
+class _Listeners(Network):
+    """The side in the sandbox, where it is built in a process that never had the proxy's."""
+
+    def __init__(self, grants: list[Grant]) -> None:
+        self._grants = grants
+
+    def in_child(self, socket: socket) -> None:
+        topology.send_listeners(socket, topology.build(self._grants))
 
 
 def _grant(data: dict[str, Any]) -> Grant:

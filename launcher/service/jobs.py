@@ -1,7 +1,6 @@
 """Starting jobs from the service's loop: detached, with given descriptors, and a callback at the end.
 
-The loop decides nothing about a job and touches no file of a tenant: a process of its own does, so that a slow disk, a
-hanging mount or a long commit of one tenant is felt by that tenant alone.
+The loop decides nothing about a job and touches no file of a tenant: the tenant's own process does (`tenant`).
 """
 
 from __future__ import annotations
@@ -10,22 +9,29 @@ import _signal
 import _socket
 import os
 
-from launcher.errors import EnforcementError, SandboxError
-from launcher.kernel import libc
-from launcher.kernel.abi import PR_SET_PDEATHSIG
-from launcher.service.calls import error_data, error_from
-from launcher.service.launching import Launch, new_id
-from launcher.service.wire import ClosedError, Connection
+from launcher.errors import EnforcementError, RefusedError, SandboxError
+from launcher.service import received
+from launcher.service.calls import error_from
+from launcher.service.launching import new_id
+from launcher.service.loop import READ, WRITE
+from launcher.service.wire import ClosedError, Connection, WireError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any, NoReturn
+    from collections.abc import Callable, Sequence
+    from typing import Any
 
+    from launcher.enforce.namespace.spec import Identity
     from launcher.identity.acting import Acting
+    from launcher.identity.user import User
     from launcher.service.loop import Loop
     from launcher.service.request import Request
     from launcher.service.wire import Message
+    from launcher.service.zygote import Zygote
+
+IDLE = 60.0  # seconds without a job, after which a tenant's processes end
+MOST_JOBS = 1000  # of one tenant at a time
+_MOST_BACKLOG = 16 << 20  # bytes that wait for a tenant's process to read
 
 
 class Ended:
@@ -40,111 +46,174 @@ class Ended:
 
 
 class RunningJob:
-    """A job that was asked for; `id` is its own. It has ended when the callback is called."""
+    """A job that was asked for; `id` is its own. It has ended when `on_end` is called."""
 
-    __slots__ = ("_connection", "_pid", "acting", "id", "on_end", "request")
+    __slots__ = ("_tenant", "acting", "id", "on_end", "on_start", "request")
 
-    def __init__(self, job: str, request: Request, acting: Acting, on_end: Callable[[Ended], None]) -> None:
+    def __init__(self, job: str, request: Request, acting: Acting, tenant: _Tenant) -> None:
         self.id = job
         self.request = request
         self.acting = acting
-        self.on_end = on_end
-        self._pid = -1
-        self._connection: Connection | None = None
+        self._tenant = tenant
+        self.on_end: Callable[[Ended], None] = lambda _ended: None
+        self.on_start: Callable[[], None] = lambda: None
 
     def kill(self) -> None:
-        """Ends the job and everything in it. The callback is called when that is done."""
+        """Ends the job and everything in it. `on_end` is called when that is done."""
         self.signal(_signal.SIGKILL)
 
     def signal(self, number: int) -> None:
-        """Sends the job's main process a signal; SIGKILL ends the whole job."""
-        if self._pid > 0:
-            os.kill(self._pid, number)
+        """Sends the job's main process a signal; SIGKILL ends the whole job, SIGWINCH says that the size of the
+        terminal which was passed has changed.
+        """
+        self._tenant.say({"signal": number, "job": self.id})
 
-    def begin(self, pid: int, connection: Connection) -> None:
-        self._pid, self._connection = pid, connection
+    def say(self, message: Message, fds: Sequence[int] = ()) -> None:
+        """Tells the process that has it."""
+        self._tenant.say(message, fds)
 
-    def end(self, loop: Loop) -> Ended:
-        """Takes what the job's process said last, and reaps it."""
-        assert self._connection  # noqa: S101  for the type checker
-        try:
-            received_ = self._connection.receive()
-        except SandboxError:
-            received_ = None
-        loop.forget(self._connection.fileno())
-        self._connection.close()
-        os.waitpid(self._pid, 0)
-        self._pid = -1
-        message: Message = received_[0] if received_ else {}
-        if "result" in message:
-            return Ended(self.id, message["result"], None)
-        error = error_from(message["error"]) if "error" in message else EnforcementError("keep", "the job's launcher")
-        return Ended(self.id, None, error)
+
+def _asked(request: Request, acting: Acting) -> Message:
+    who = {"user": acting.user.to_data(), "caller": acting.caller.to_data(), "operator": acting.operator}
+    data = received.to_data(request)
+    if request.source is not None:
+        data["source"] = request.source.decode("utf-8", "surrogateescape")
+    return {"request": data, "acting": who}
 
 
 class Jobs:
     """All jobs of the service. `running` are those that have not ended, by id."""
 
-    def __init__(self, loop: Loop) -> None:
-        self._loop = loop
+    def __init__(self, loop: Loop, zygote: Zygote, root: str | None, identity: Callable[[User], Identity]) -> None:
+        self.loop = loop
+        self.zygote = zygote
+        self.root = root
+        self.identity = identity
         self.running: dict[str, RunningJob] = {}
+        self._tenants: dict[tuple[str, int | None], _Tenant] = {}
 
     def start(
         self,
         request: Request,
         acting: Acting,
-        stdio: tuple[int, int, int],
+        stdio: tuple[int, int, int] | int,
         on_end: Callable[[Ended], None],
         *,
         job: str = "",
+        on_start: Callable[[], None] | None = None,
     ) -> RunningJob:
         """Starts a job with copies of `stdio`, and returns at once; `on_end` is called when it has ended, or could not
-        be started. `job` is an id that was given before (`new_id`).
+        be started, and `on_start` when it is being built. `stdio` may be one socket, on which a client will pass them,
+        and its program's (`launches`). `job` is an id that was given before (`new_id`). Raises RefusedError for one too
+        many.
         """
-        made = RunningJob(job or new_id(), request, acting, on_end)
-        ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
-        pid = os.fork()
-        if pid == 0:
-            _run(made, stdio, Connection(_socket.socket(fileno=theirs.detach())))
-        theirs.close()
-        connection = Connection(_socket.socket(fileno=ours.detach()))
-        made.begin(pid, connection)
-        self.running[made.id] = made
-        self._loop.watch(connection.fileno(), lambda _events: self._ended(made))
+        made = self._add(request, acting, on_end, job)
+        made.on_start = on_start or made.on_start
+        fds = (stdio,) if isinstance(stdio, int) else stdio
+        made.say({"start": made.id, **_asked(request, acting)}, fds)
         return made
 
-    def _ended(self, job: RunningJob) -> None:
-        del self.running[job.id]
-        job.on_end(job.end(self._loop))
+    def ask(self, what: str, request: Request, acting: Acting, on_end: Callable[[Ended], None]) -> None:
+        """Has the tenant's process answer `check`, `explain` or `plan`; the answer is the result of `on_end`."""
+        made = self._add(request, acting, on_end, "")
+        made.say({"ask": what, "job": made.id, **_asked(request, acting)})
+
+    def _add(self, request: Request, acting: Acting, on_end: Callable[[Ended], None], job: str) -> RunningJob:
+        tenant = self._tenant(acting.user)
+        if len(tenant.jobs) >= MOST_JOBS or tenant.connection.backlog > _MOST_BACKLOG:
+            raise RefusedError(f"{acting.user.name} has {len(tenant.jobs)} jobs that have not ended", hint="wait")
+        made = RunningJob(job or new_id(), request, acting, tenant)
+        made.on_end = on_end
+        self.running[made.id] = made
+        tenant.jobs[made.id] = made
+        return made
+
+    def _tenant(self, user: User) -> _Tenant:
+        key = (user.name, user.uid)
+        if key not in self._tenants:
+            self._tenants[key] = _Tenant(self, key, self.identity(user))
+        return self._tenants[key]
+
+    def forget(self, key: tuple[str, int | None]) -> None:
+        """The process of a tenant is gone."""
+        self._tenants.pop(key, None)
+
+    def close(self) -> None:
+        """Ends every job without a word: whoever waited for one finds it when the service is back."""
+        for tenant in [*self._tenants.values()]:
+            tenant.jobs.clear()
+            tenant.close()
 
 
-def _run(job: RunningJob, stdio: tuple[int, int, int], connection: Connection) -> NoReturn:
-    """The process of one job: the launch itself, its result or error, and nothing else."""
-    try:
-        libc.prctl(PR_SET_PDEATHSIG, _signal.SIGKILL)
-        kept = {*range(3), *stdio, connection.fileno()}
-        _close_all_but(kept)
-        job.request.stdio = stdio
-        connection.send(_outcome(job))
-    except ClosedError:
-        pass
-    finally:
-        os._exit(0)
+class _Tenant:
+    """One tenant's process, seen from the service."""
 
+    def __init__(self, jobs: Jobs, key: tuple[str, int | None], identity: Identity) -> None:
+        self._all = jobs
+        self._loop = jobs.loop
+        self._key = key
+        self._identity = identity
+        self.jobs: dict[str, RunningJob] = {}
+        self._used = True
+        ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
+        jobs.zygote.tenant(jobs.root, theirs.fileno())
+        theirs.close()
+        self.connection = Connection(_socket.socket(fileno=ours.detach()))
+        self.connection.socket.setblocking(False)
+        self._loop.watch(self.connection.fileno(), self._ready)
+        self._loop.at(IDLE, self._idle)
 
-def _outcome(job: RunningJob) -> Message:
-    try:
-        return {"result": Launch(job.request, job.acting, job.id).run().to_data()}
-    except SandboxError as error:
-        return {"error": error_data(error)}
-    except Exception as error:  # noqa: BLE001  the boundary of this process
-        return {"error": error_data(SandboxError(f"internal error: {type(error).__name__}: {error}"))}
+    def say(self, message: Message, fds: Sequence[int] = ()) -> None:
+        try:
+            self.connection.send(message, fds)
+        except ClosedError:
+            return  # its end is noticed when it is read
+        if self.connection.backlog:
+            self._loop.change(self.connection.fileno(), READ | WRITE)
 
+    def _ready(self, events: int) -> None:
+        try:
+            if events & WRITE and self.connection.flush():
+                self._loop.change(self.connection.fileno(), READ)
+            while (told := self.connection.receive()) is not None:
+                self._told(*told)
+        except WireError:
+            self.close()
 
-def _close_all_but(kept: set[int]) -> None:
-    low = 0
-    for fd in sorted(kept):
-        if fd > low:
-            libc.close_range(low, fd - 1)
-        low = fd + 1
-    libc.close_range(low, (1 << 32) - 1)
+    def _told(self, message: Message, fds: list[int]) -> None:
+        if "fork_server" in message:
+            self._all.zygote.fork_server(self._identity, fds[0])
+            os.close(fds[0])
+            return
+        job = self.jobs.get(message["job"])
+        if job is None:
+            return
+        if "started" in message:
+            job.on_start()
+            return
+        error = error_from(message["error"]) if "error" in message else None
+        self._ended(job, Ended(job.id, message.get("result"), error))
+
+    def _ended(self, job: RunningJob, ended: Ended) -> None:
+        self._used = True
+        self.jobs.pop(job.id, None)
+        self._all.running.pop(job.id, None)
+        job.on_end(ended)
+
+    def _idle(self) -> None:
+        if self.jobs or self._used:
+            self._used = False
+            self._loop.at(IDLE, self._idle)
+        else:
+            self.close()
+
+    def close(self) -> None:
+        """Ends the process and with it its sandboxes; what was running has ended without a result."""
+        if not self._loop.watches(self.connection.fileno()):
+            return
+        self._loop.forget(self.connection.fileno())
+        self.connection.close()
+        self._all.forget(self._key)
+        for job in [*self.jobs.values()]:
+            error = EnforcementError("keep", "the process that supervised the job", hint="the service's log says why")
+            self._ended(job, Ended(job.id, None, error))

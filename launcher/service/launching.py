@@ -13,7 +13,7 @@ from launcher.audit.event import ALLOWED, DENIED, event
 from launcher.audit.log import AuditLog
 from launcher.canonical import digest
 from launcher.enforce.job import Job
-from launcher.enforce.namespace.backend import Prepared, run
+from launcher.enforce.namespace.backend import Prepared, Sandbox, run
 from launcher.enforce.result import Result
 from launcher.errors import AuditError, IdentityError, SandboxError
 from launcher.service.asking import Asked
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from launcher.enforce.namespace.spec import Identity
-    from launcher.identity.acting import Acting
+    from launcher.service.asking import Served
     from launcher.service.deciding import Decided
     from launcher.service.egress import Egress
     from launcher.service.renewing import Renewal
@@ -49,21 +49,22 @@ class Launch:
 
     __slots__ = ("_egress", "_log", "_ml", "_plan", "_unwritten", "decided", "id", "job", "prepared")
 
-    def __init__(self, request: Request, acting: Acting | None = None, job: str = "") -> None:
-        """`acting` and `job`, its id, are given by the service; otherwise this process is who asks."""
-        self.id = job or new_id()
+    def __init__(self, request: Request, served: Served | None = None) -> None:
+        """`served` is given by the service; otherwise this process is who asks. Raises SandboxError."""
+        self.id = served.job if served else new_id()
         try:
-            asked = Asked(request, acting)
+            asked = Asked(request, served)
         except IdentityError as error:
             _record_stranger(request, error)
             raise
-        self._log = AuditLog(asked.locations, asked.snapshot.config)
+        self._log = served.log if served else AuditLog(asked.locations, asked.snapshot.config)
         self._plan = ""
         self._ml: MlProgram | None = None
         self._egress: Egress | None = None
         self._unwritten: list[dict[str, object]] = []  # events of the running job that the log did not take
         try:
-            sweep(asked.locations, self._log)
+            if not served:  # the service tidied up when it started
+                sweep(asked.locations, self._log)
             memory = Memory(asked)
             self.decided: Decided | Remembered = memory.find() or _decide(asked)
             passing = self._passing()
@@ -162,22 +163,58 @@ class Launch:
         try:
             if self._egress:
                 self._egress.start()
-            run(self.prepared, result, self._record_start, f"{self.decided.asked.locations.state}/journals")
+            run(self.prepared, result, self.record_start, self.journals)
         except SandboxError as error:
             self._record_refusal(self.decided.asked, error)
             raise
         finally:
             if self._egress:
                 self._egress.stop()
-        self._record_end(result)
+        self.record_end(result)
         return result
+
+    @property
+    def journals(self) -> str:
+        """The directory for the records of commits."""
+        return f"{self.decided.asked.locations.state}/journals"
+
+    # -- the same in pieces, for the service, which has many at a time ------------------------------------------------
+
+    def sandbox(self) -> tuple[Sandbox, Result]:
+        """What `run` runs, not begun; then `record_start`, its supervision, and `finish`. Raises SandboxError."""
+        result = Result(self.id, self.decided.profile.digest)
+        result.unenforced = self.decided.profile.data["unenforced"]
+        if self._egress:
+            self._egress.start()
+        return Sandbox(self.prepared, result), result
+
+    def finish(self, sandbox: Sandbox, result: Result) -> None:
+        """When pid 1 is gone: commits, ends the proxy, records. Raises SandboxError."""
+        try:
+            sandbox.commit(result, self.journals)
+        finally:
+            if self._egress:
+                self._egress.stop()
+        self.record_end(result)
+
+    def close(self) -> None:
+        """Closes what was opened to be passed to the job, in a process that goes on. Safe to call twice."""
+        for fd, _number in self.job.passed:
+            os.close(fd)
+        self.job.passed = ()
+
+    def give_up(self, error: SandboxError) -> None:
+        """Nothing was run: ends the proxy and records the refusal."""
+        if self._egress:
+            self._egress.stop()
+        self._record_refusal(self.decided.asked, error)
 
     # -- the audit trail ----------------------------------------------------------------------------------------------
 
     def _who(self, asked: Asked) -> dict[str, str]:
         return {"user": asked.acting.user.name, "actor": asked.acting.caller.name, "job": self.id, "trace": self.id}
 
-    def _record_start(self) -> Callable[[], None]:
+    def record_start(self) -> Callable[[], None]:
         """Writes the record of the launch; the wait until it is on disk."""
         profile = self.decided.profile
         detail: dict[str, object] = {
@@ -209,7 +246,7 @@ class Launch:
         if failure and failure.message != error.message:
             error.hint = f"{error.hint}\nthis refusal is not in the audit log: {failure.message}".lstrip()
 
-    def _record_end(self, result: Result) -> None:
+    def record_end(self, result: Result) -> None:
         detail: dict[str, object] = {
             "exit_code": result.exit_code,
             "ended_by": result.ended_by,
@@ -235,7 +272,8 @@ class Launch:
         events.append({**event("job.ended", "service", detail=detail, resource=self._name()), **who})
         try:
             self._log.append(events, sync=False)
-            self._log.close()
+            if not self.decided.asked.served:
+                self._log.close()
         except AuditError as failure:  # the job has run, and its end is the caller's
             result.audit = failure.message
         if self._log.failure:

@@ -70,9 +70,12 @@ class Loop:
         self._epoll.modify(fd, events)
 
     def forget(self, fd: int) -> None:
-        """Before a watched descriptor is closed. Does nothing for one that is not watched."""
+        """Watch no longer; to be called before a descriptor is closed. Does nothing for one that is not watched."""
         if self._watched.pop(fd, None) is not None:
-            self._epoll.unregister(fd)
+            try:
+                self._epoll.unregister(fd)
+            except OSError:  # EBADF, ENOENT: it is closed already, which took it out of the epoll
+                return
 
     def watches(self, fd: int) -> bool:
         return fd in self._watched

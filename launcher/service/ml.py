@@ -79,7 +79,6 @@ class MlProgram:
         from launcher.service.claims import claims
 
         data = os.pread(self._reports, _MOST_REPORTS, 0)
-        os.close(self._reports)
         events, denials = claims(data, who, most=_MOST_EVENTS)
         result.denials = [*result.denials, *denials]
         return events

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 # What travels, and what each must be there. Descriptors travel beside it; who asks is not the sender's to say.
 _TRAVEL: dict[str, type] = {
     "allow_degraded": bool, "arguments": list, "command": list, "cwd": str, "environment": dict, "inherited": dict,
-    "limits": dict, "program": str, "terminal": bool, "workspace": str,
+    "limits": dict, "program": str, "terminal": bool, "trace_denials": bool, "workspace": str,
 }  # fmt: skip
 _WORDS = {bool: "true or false", list: "a list of texts", str: "text", dict: "texts by name"}
 _TEXTS: dict[type, Callable[[Any], tuple[object, ...]]] = {

@@ -27,10 +27,12 @@ class Request:
 
     `limits` are texts by limit name (`max_memory: 1GiB`); they only lower. `environment` are the --env settings
     and `inherited` the caller's variables. `source` is the program's text where the caller has read it.
+    `embedded`: this process is to decide, also where there is a service.
     """
 
     __slots__ = (
-        "allow_degraded", "arguments", "candidate", "command", "cwd", "environment", "inherited", "limits", "program",
+        "allow_degraded", "arguments", "candidate", "command", "cwd", "embedded", "environment", "inherited", "limits",
+        "program",
         "review", "root", "source", "stdio", "terminal", "token", "trace_denials", "user", "workspace",
     )  # fmt: skip
 
@@ -48,6 +50,7 @@ class Request:
         self.source: bytes | None = None
         self.limits: Mapping[str, str] = {}
         self.allow_degraded = False
+        self.embedded = False
         self.terminal = False
         self.trace_denials = False
         self.stdio: tuple[int, int, int] = (0, 1, 2)

@@ -5,24 +5,26 @@ from __future__ import annotations
 import _signal
 import os
 
+from launcher.errors import ConfigurationError
 from launcher.identity.acting import resolve
 from launcher.identity.registry import default_providers
 from launcher.policy import cache
 from launcher.policy.paths import Locations
-from launcher.service import received
+from launcher.service.host_ids import identity_of
 from launcher.service.jobs import Jobs
+from launcher.service.launches import Launches
 from launcher.service.loop import Loop
 from launcher.service.queue.service import QueueService
 from launcher.service.server import Server, listen
+from launcher.service.zygote import Zygote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from launcher.enforce.namespace.spec import Identity
     from launcher.identity.acting import Acting
     from launcher.identity.user import User
-    from launcher.service.calls import Call
-    from launcher.service.jobs import Ended
 
 _STOPS = (_signal.SIGTERM, _signal.SIGINT)
 
@@ -32,14 +34,19 @@ class Service:
 
     def __init__(self, root: str | None, report: Callable[[str], None]) -> None:
         """`report` is told what an operator should read. Raises ConfigurationError."""
-        self.root = root
+        if os.geteuid() != 0:
+            raise ConfigurationError("the service is root's", hint="without it, `mlsandbox launch` runs as you")
+        zygote = Zygote()  # first: nothing is read before it is there
         self.locations = Locations.find(root)
+        root = self.locations.root or None  # also where MLSANDBOX_ROOT says so: the zygote has no environment
         self.loop = Loop()
-        self.jobs = Jobs(self.loop)
+        self.jobs = Jobs(self.loop, zygote, root, self._identity)
         self._report = report
         self.loop.failed = self._failed
         self.batch = QueueService(self.locations, root, self.loop, self.jobs)
-        verbs = {**self.batch.verbs, "launch": self._launch, "ping": lambda call: call.reply({"pid": os.getpid()})}
+        launches = Launches(self.jobs, root)
+        verbs = {**self.batch.verbs, **dict.fromkeys(("check", "explain", "plan"), launches.ask)}
+        verbs |= {"launch": launches.launch, "ping": lambda call: call.reply({"pid": os.getpid()})}
         self.server = Server(self.loop, listen(self.locations), verbs, self._resolve)
 
     def run(self) -> None:
@@ -53,6 +60,7 @@ class Service:
         self.loop.run()
         self.server.close()
         self.batch.close()
+        self.jobs.close()
 
     def _failed(self, error: BaseException) -> None:
         import traceback
@@ -66,15 +74,6 @@ class Service:
             caller = default_providers(config).authenticate("jwt", token=token)
         return resolve(caller, wanted, config, process_uid=os.geteuid())
 
-    def _launch(self, call: Call) -> None:
-        request = received.from_data(call.message, self.root)
-        stdin, stdout, stderr = call.fds[:3]
-
-        def ended(end: Ended) -> None:
-            if end.error:
-                call.fail(end.error)
-            else:
-                call.reply({"result": end.result})
-
-        job = self.jobs.start(request, call.acting, (stdin, stdout, stderr), ended)
-        call.on_gone = job.kill
+    def _identity(self, user: User) -> Identity:
+        config = cache.load(self.locations, strict=True).config
+        return identity_of(user, self.locations, config.id_range)

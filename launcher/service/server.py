@@ -16,7 +16,7 @@ from launcher.errors import ConfigurationError, IdentityError, SandboxError, Usa
 from launcher.service.calls import Call
 from launcher.service.loop import GONE, READ, WRITE
 from launcher.service.turns import Turns
-from launcher.service.wire import ClosedError, Connection, WireError
+from launcher.service.wire import LONGEST, ClosedError, Connection, WireError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     Handler = Callable[[Call], None]
     Resolve = Callable[[User, str | None, str | None], Acting]
 
-SOCKET = "service.sock"
 _LISTEN_FIRST = 3  # sd_listen_fds(3): the first descriptor that systemd passes
 _BACKLOG = 4096
 _ACCEPTED = 32  # connections taken in one turn
@@ -39,11 +38,6 @@ _UCRED = 12  # bytes of struct ucred
 MOST_CONNECTIONS = 1024  # of one user
 MOST_CALLS = 64  # of one connection at a time
 MOST_BUFFERED = 32 << 20  # bytes of unfinished messages of one user, over all its connections
-
-
-def socket_path(locations: Locations) -> str:
-    """Where the service of these locations listens."""
-    return f"{locations.runtime}/{SOCKET}"
 
 
 def passed_socket() -> int | None:
@@ -66,7 +60,7 @@ def listen(locations: Locations) -> _socket.socket:
     passed = passed_socket()
     if passed is not None:
         return _socket.socket(fileno=passed)
-    path = socket_path(locations)
+    path = locations.socket
     made = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
     try:
         os.makedirs(locations.runtime, 0o755, exist_ok=True)
@@ -136,7 +130,7 @@ class Client:
             if received is None:
                 self._server.check_buffered(self)
                 return False
-            self._told(*received)
+            self._told(received[0])
         except ClosedError:
             self.close()
         except WireError as error:
@@ -154,28 +148,20 @@ class Client:
         events = (READ if reading else 0) | (WRITE if self.connection.backlog else 0)
         self._server.loop.change(self.connection.fileno(), events)
 
-    def _told(self, message: Message, fds: list[int]) -> None:
+    def _told(self, message: Message) -> None:
         number = message.get("to")
         if number is not None:
-            self._told_more(number, message, fds)
+            call = self._calls.get(number) if type(number) is int else None
+            if call and call.on_message:  # else the answer and this message have crossed
+                call.on_message(message)
             return
-        call = Call(self, message, fds)
+        call = Call(self, message)
         if type(call.number) is not int or call.number in self._calls:
-            call.close_fds()
             raise WireError("`call` must be a number that no other open call of this connection has")
         if len(self._calls) >= MOST_CALLS:
-            call.close_fds()
             raise WireError(f"more than {MOST_CALLS} calls at a time on one connection")
         self._calls[call.number] = call
         self._server.dispatch(call)
-
-    def _told_more(self, number: object, message: Message, fds: list[int]) -> None:
-        call = self._calls.get(number) if type(number) is int else None
-        if call and call.on_message:
-            call.on_message(message, fds)
-        else:  # the answer and this message have crossed
-            for fd in fds:
-                os.close(fd)
 
     def send(self, message: Message, fds: Sequence[int] = ()) -> None:
         """Raises ClosedError."""
@@ -221,7 +207,6 @@ class Client:
         calls, self._calls = self._calls, {}
         for call in calls.values():
             call.answered = True
-            call.close_fds()
             if call.on_gone:
                 call.on_gone()
 
@@ -260,7 +245,7 @@ class Server:
     def _welcome(self, socket: _socket.socket) -> None:
         socket.setblocking(False)
         peer = peer_of(socket)
-        connection = Connection(socket)
+        connection = Connection(socket, most=0, longest=LONGEST)
         others = self.clients.setdefault(peer[1], set())
         try:
             if len(others) >= MOST_CONNECTIONS:

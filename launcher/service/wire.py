@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
 MAGIC = b"mls1"
 HEADER = 12
-LONGEST = 4 << 20  # bytes of one body: arguments and an environment as large as execve(2) takes them fit
+LONGEST = 4 << 20  # bytes of one body that a server takes: arguments and an environment as execve(2) takes them fit
+LONGEST_ANSWER = 256 << 20  # and of one that comes from the service: the result of a job that wrote a million files
 MOST_DESCRIPTORS = 16  # of one frame
 _CHUNK = 1 << 16
-_SPACE = _socket.CMSG_SPACE(MOST_DESCRIPTORS * 4)
 
 
 class WireError(SandboxError):
@@ -43,10 +43,17 @@ class ClosedError(WireError):
 class Connection:
     """One end. The socket may be blocking (`send` and `receive` wait) or not (they do what is possible now)."""
 
-    __slots__ = ("_descriptors", "_input", "_output", "socket")
+    __slots__ = ("_descriptors", "_input", "_longest", "_most", "_output", "_space", "socket")
 
-    def __init__(self, socket: _socket.socket) -> None:
+    def __init__(self, socket: _socket.socket, *, most: int = MOST_DESCRIPTORS, longest: int = LONGEST_ANSWER) -> None:
+        """`longest`: how many bytes a message may have that is received; `most`: how many descriptors may come with it.
+        With 0 the kernel itself drops what is sent: closing a stranger's descriptor can wait for a file system that he
+        answers for (FUSE_FLUSH).
+        """
         self.socket = socket
+        self._most = most
+        self._longest = longest
+        self._space = _socket.CMSG_SPACE(most * 4) if most else 0
         self._input = bytearray()
         self._descriptors: list[int] = []
         self._output: list[tuple[bytes, tuple[int, ...]]] = []
@@ -113,14 +120,14 @@ class Connection:
             if message is not None:
                 return message
             try:
-                data, ancillary, flags, _address = self.socket.recvmsg(_CHUNK, _SPACE, _socket.MSG_CMSG_CLOEXEC)
+                data, ancillary, flags, _address = self.socket.recvmsg(_CHUNK, self._space, _socket.MSG_CMSG_CLOEXEC)
             except BlockingIOError:
                 return None
             except OSError as error:
                 raise ClosedError(f"the connection broke: {error.strerror}") from error
             self._keep(ancillary)
-            if flags & _socket.MSG_CTRUNC or len(self._descriptors) > MOST_DESCRIPTORS:
-                raise WireError(f"more than {MOST_DESCRIPTORS} descriptors with one message")
+            if flags & _socket.MSG_CTRUNC or len(self._descriptors) > self._most:
+                raise WireError(f"more than {self._most} descriptors with one message")
             if not data:
                 raise ClosedError("the other side closed the connection")
             self._input += data
@@ -152,10 +159,10 @@ class Connection:
             raise WireError("that is not the protocol of mlsandbox")
         length = int.from_bytes(self._input[4:8], "little")
         count = int.from_bytes(self._input[8:12], "little")
-        if not 2 <= length <= LONGEST:
-            raise WireError(f"a message of {length} bytes; at most {LONGEST} are taken")
-        if count > MOST_DESCRIPTORS:
-            raise WireError(f"a message with {count} descriptors; at most {MOST_DESCRIPTORS} are taken")
+        if not 2 <= length <= self._longest:
+            raise WireError(f"a message of {length} bytes; at most {self._longest} are taken")
+        if count > self._most:
+            raise WireError(f"a message with {count} descriptors; at most {self._most} are taken")
         return length, count
 
     def close(self) -> None:
@@ -173,8 +180,8 @@ class Connection:
 def encode(message: Message) -> bytes:
     """The body of a message. Raises WireError for one that is too long."""
     body = canonical_json(message)
-    if len(body) > LONGEST:
-        raise WireError(f"a message of {len(body)} bytes; at most {LONGEST} can be sent")
+    if len(body) > LONGEST_ANSWER:
+        raise WireError(f"a message of {len(body)} bytes; at most {LONGEST_ANSWER} can be sent")
     return body
 
 

@@ -15,7 +15,7 @@ from launcher.policy.paths import Locations
 from launcher.service import server as serving
 from launcher.service.client import Client, connect
 from launcher.service.loop import Loop
-from launcher.service.server import Server, listen, socket_path
+from launcher.service.server import Server, listen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,7 +47,7 @@ class Served:
         return Acting(caller, caller, operator=False)
 
     def _echo(self, call: Call) -> None:
-        call.reply({"said": call.message["text"], "uid": call.caller.uid, "fds": len(call.fds)})
+        call.reply({"said": call.message["text"], "uid": call.caller.uid})
 
     def _refuse(self, _call: Call) -> None:
         raise RefusedError("no", hint="ask", place="p.yaml:1:2")
@@ -59,7 +59,7 @@ class Served:
 
     def _wait(self, call: Call) -> None:
         call.on_gone = lambda: self.gone.append(call.number)
-        call.on_message = lambda message, _fds: call.reply({"woken": message["text"]})
+        call.on_message = lambda message: call.reply({"woken": message["text"]})
 
     def _bug(self, _call: Call) -> None:
         raise KeyError("something")
@@ -85,7 +85,7 @@ class Served:
         self.server.close()
 
     def client(self) -> Client:
-        made = connect(self.locations)
+        made = connect(self.locations.socket)
         assert made
         self.clients.append(made)
         return made
@@ -100,7 +100,7 @@ def served(tmp_path: Path) -> Iterator[Served]:
 
 def test_a_call_is_answered_and_says_who_called(served: Served) -> None:
     client = served.client()
-    assert client.call("echo", {"text": "ä\udc80"}, [0, 1]) == {"said": "ä\udc80", "uid": os.getuid(), "fds": 2}
+    assert client.call("echo", {"text": "ä\udc80"}) == {"said": "ä\udc80", "uid": os.getuid()}
     assert client.call("echo", {"text": "again"})["said"] == "again"
 
 
@@ -179,6 +179,17 @@ def test_breaking_the_protocol_ends_that_connection_alone(served: Served) -> Non
     assert good.call("echo", {"text": "ok"})["said"] == "ok"
 
 
+def test_a_descriptor_that_is_sent_ends_the_connection_and_never_arrives(served: Served) -> None:
+    reading, writing = os.pipe()
+    client = served.client()
+    client.connection.send({"verb": "echo", "text": "", "call": 1}, [writing])
+    os.close(writing)
+    with pytest.raises(SandboxError, match="descriptors"):
+        client.next(1)
+    assert os.read(reading, 1) == b""  # nobody holds the other end: the kernel dropped it
+    os.close(reading)
+
+
 def test_too_many_calls_on_one_connection_are_refused(served: Served) -> None:
     client = served.client()
     for _ in range(serving.MOST_CALLS + 1):
@@ -213,13 +224,13 @@ def test_too_many_connections_of_one_user_are_refused(served: Served, monkeypatc
 
 
 def test_there_is_no_client_without_a_service(tmp_path: Path) -> None:
-    assert connect(Locations.below(str(tmp_path))) is None
-    path = socket_path(Locations.below(str(tmp_path)))
+    assert connect(Locations.below(str(tmp_path)).socket) is None
+    path = Locations.below(str(tmp_path)).socket
     os.makedirs(os.path.dirname(path))
     dead = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
     dead.bind(path)
     dead.close()
-    assert connect(Locations.below(str(tmp_path))) is None
+    assert connect(Locations.below(str(tmp_path)).socket) is None
     listen(Locations.below(str(tmp_path))).close()  # the dead socket is no obstacle
 
 

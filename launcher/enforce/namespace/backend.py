@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from launcher.enforce.namespace.staged import StagedWrites
     from launcher.enforce.result import Result
 
-_NAMESPACES = (
+NAMESPACES = (
     abi.CLONE_NEWUSER | abi.CLONE_NEWNS | abi.CLONE_NEWPID | abi.CLONE_NEWIPC | abi.CLONE_NEWUTS | abi.CLONE_NEWNET
 )
 # <asm-generic/resource.h>; the module `resource` has no constants for a reader without importing it
@@ -128,7 +128,7 @@ class Prepared:
             },
             identity=job.identity,
             switch_ids=job.switch_ids,
-            namespaces=_NAMESPACES,
+            namespaces=NAMESPACES,
             hostname=profile["view"]["hostname"],
             loopback=profile["network"]["loopback"],
             network=job.network,
@@ -213,6 +213,40 @@ def _landlock_abi(profile: dict[str, Any]) -> int:
     return version
 
 
+class Sandbox:
+    """A prepared launch with its control group, its streams and its supervision; nothing runs yet.
+
+    Raises EnforcementError. `prepare` and `commit` of staged writes are done by whoever supervises.
+    """
+
+    __slots__ = ("cgroup", "console", "prepared", "spec", "supervision")
+
+    def __init__(self, prepared: Prepared, result: Result) -> None:
+        profile, job = prepared.profile, prepared.job
+        limits = dict(profile["limits"])
+        self.prepared = prepared
+        self.cgroup = _make_cgroup(job.id, limits, profile)
+        self.console = Console(job.stdio, terminal=job.terminal, max_output=limits["max_output"], raw=job.raw)
+        try:
+            _acquire(prepared)
+            self.spec = prepared.spec(self.console.theirs)
+            prepare = prepared.writes.prepare if prepared.writes else _no_scratch
+            self.supervision = Supervision(self.spec, self.console, self.cgroup, result, limits, prepare)
+        except BaseException:
+            self.abandon()
+            raise
+
+    def abandon(self) -> None:
+        """Removes what was made for a launch that comes to nothing."""
+        if self.cgroup:
+            self.cgroup.remove()
+
+    def commit(self, result: Result, journals: str) -> None:
+        """When the job has ended: what it wrote and is granted reaches the host. Raises EnforcementError."""
+        if self.prepared.writes:
+            self.prepared.writes.finish(result, journals, writer=self.prepared.job.writer)
+
+
 def run(
     prepared: Prepared, result: Result, before_start: Callable[[], Callable[[], None] | None], journals: str = ""
 ) -> None:
@@ -222,21 +256,13 @@ def run(
     what it returns while it is built and before the job's image starts: the place for the audit record that must be
     on disk first, and for the wait until it is. Raises EnforcementError (nothing ran), NotFoundError, RefusedError.
     """
-    profile, job = prepared.profile, prepared.job
-    limits = dict(profile["limits"])
-    cgroup = _make_cgroup(job.id, limits, profile)
-    console = Console(job.stdio, terminal=job.terminal, max_output=limits["max_output"])
+    sandbox = Sandbox(prepared, result)
     try:
-        _acquire(prepared)
-        spec = prepared.spec(console.theirs)
-        prepare = prepared.writes.prepare if prepared.writes else _no_scratch
-        supervise(Supervision(spec, console, cgroup, result, limits, prepare), spec, cgroup, before_start)
+        supervise(sandbox.supervision, sandbox.spec, sandbox.cgroup, before_start)
     except BaseException:
-        if cgroup:
-            cgroup.remove()
+        sandbox.abandon()
         raise
-    if prepared.writes:
-        prepared.writes.finish(result, journals, writer=job.writer)
+    sandbox.commit(result, journals)
 
 
 def _acquire(prepared: Prepared) -> None:

@@ -46,7 +46,7 @@ def _failed(name: str, subject: str, error: OSError, hint: str = "") -> Enforcem
     return EnforcementError(name, what, error.errno or 0, hint=hint)
 
 
-def _perform(operations: Sequence[Operation], view: View) -> None:
+def perform(operations: Sequence[Operation], view: View) -> None:
     for operation in operations:  # a hundred: only the one that fails is described
         try:
             operation.execute(view)
@@ -56,20 +56,34 @@ def _perform(operations: Sequence[Operation], view: View) -> None:
 
 def build(spec: Spec, control: Channel) -> None:
     """Makes the view of `spec`. Raises EnforcementError; the caller reports it and exits."""
-    step("map ids in", "user namespace 1", lambda: map_ids(spec.identity), hint=_USERNS_HINT)
-    step("take the ids of", spec.identity.name, lambda: _take_ids(spec.identity))
+    become(spec.identity)
+    complete(spec, control, new_view(), spec.operations)
+
+
+def become(identity: Identity) -> None:
+    """In user namespace 1, and with the job's ids."""
+    step("map ids in", "user namespace 1", lambda: map_ids(identity), hint=_USERNS_HINT)
+    step("take the ids of", identity.name, lambda: _take_ids(identity))
+
+
+def new_view() -> View:
+    """A new root, attached and still empty."""
+    return View(_new_root())
+
+
+def complete(spec: Spec, control: Channel, view: View, operations: Sequence[Operation]) -> None:
+    """From a root on which all but `operations` is done to the locked view of `spec`."""
     if spec.network:
         control.send(messages.LISTENERS)
         spec.network.in_child(control.socket)
     elif spec.namespaces & CLONE_NEWNET and spec.loopback:
         step("bring up", "the loopback interface", netlink.loopback_up)
     step("set", "the host name", lambda: libc.sethostname(os.fsencode(spec.hostname)))
-    root = _new_root()
-    view = View(root)
-    _perform(spec.operations, view)
+    perform(operations, view)
     if spec.staged:
         _stage(spec, view, control)
-    _perform(spec.over, view)
+    perform(spec.over, view)
+    root = view.root
     step("protect", "the root of the sandbox", lambda: mount.set_options(root, ("ro", "nosuid", "nodev", "noexec")))
     step("change to", "the root of the sandbox", lambda: _pivot(root))
     step("lock the mounts in", "user namespace 2", lambda: _lock(spec.identity))

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from _socket import socket as Socket  # noqa: N812  a class
     from collections.abc import Sequence
 
-_SCM_SPACE = 4 * 16
 _AF_UNIX, _SOCK_SEQPACKET = 1, 5  # <linux/socket.h>, <linux/net.h>
 _MESSAGE = 1 << 16
 FIRST_FREE = 64  # above every number that a job is handed a descriptor at
@@ -31,6 +30,8 @@ SCRATCH = "scratch"  # staged areas are mounted; descriptors: their file systems
 PREPARED = "prepared"  # from the supervisor: snapshots are in place
 TERMINAL = "terminal"  # descriptor: the master of the job's pty
 LISTENERS = "listeners"  # what Network.in_child sends follows
+SPEC = "spec"  # to a pid 1 that waits; descriptors: the spec (a memfd), then those that it names
+PREBUILD = "prebuild"  # to a pid 1 that waits: steps to take meanwhile; descriptors as with SPEC
 READY = "ready"  # the view is complete and locked
 GO = "go"  # from the supervisor: limits are in place, start the job
 SIGNAL = "signal"  # from the supervisor: (number)
@@ -73,18 +74,23 @@ class Channel:
 
     def receive(self) -> tuple[str, tuple[object, ...], list[int]]:
         """The next message, waiting for it; ("", (), []) at end of file."""
-        data = os.read(self._fd, _MESSAGE)
+        try:
+            data = os.read(self._fd, _MESSAGE)
+        except ConnectionResetError:  # the other end closed and had not read what we sent: that is its end, too
+            data = b""
         if not data:
             return "", (), []
         kind, values, count = marshal.loads(data)  # noqa: S302  both ends are ours; the job never holds the socket
-        descriptors = self._descriptors() if count else []
+        descriptors = self._descriptors(count) if count else []
         # killed between the two: that is the end
         return (kind, values, descriptors) if len(descriptors) == count else ("", (), descriptors)
 
-    def _descriptors(self) -> list[int]:
+    def _descriptors(self, count: int) -> list[int]:
         import _socket
 
-        _data, ancillary, _flags, _address = self.socket.recvmsg(1, _SCM_SPACE, _socket.MSG_CMSG_CLOEXEC)
+        _data, ancillary, _flags, _address = self.socket.recvmsg(
+            1, _socket.CMSG_SPACE(4 * count), _socket.MSG_CMSG_CLOEXEC
+        )
         found: list[int] = []
         for _level, _type, packed in ancillary:
             found += [int.from_bytes(packed[at : at + 4], "little") for at in range(0, len(packed) - 3, 4)]
@@ -101,6 +107,11 @@ def prepare() -> None:
     import _socket
 
     del _socket
+
+
+def adopt(fd: int) -> Channel:
+    """An end that was received, numbered as those of `pair`. The descriptor is the channel's from now on."""
+    return Channel(_high(fd))
 
 
 def pair() -> tuple[Channel, Channel]:

@@ -19,12 +19,14 @@ _WINSIZE = 8
 class Console:
     """The caller's descriptors and how the job is connected to them.
 
-    `theirs` are the job's ends to hand to the child (empty for a terminal), closed by `started`.
+    `theirs` are the job's ends to hand to the child (empty for a terminal), closed by `started`. `raw`: the caller's
+    terminal is put into raw mode here, and not by who passed it.
     """
 
-    __slots__ = ("_ours", "_saved", "budget", "pumps", "terminal", "theirs")
+    __slots__ = ("_ours", "_raw", "_saved", "budget", "pumps", "terminal", "theirs")
 
-    def __init__(self, ours: Sequence[int], *, terminal: bool, max_output: int | None) -> None:
+    def __init__(self, ours: Sequence[int], *, terminal: bool, max_output: int | None, raw: bool = True) -> None:
+        self._raw = raw
         self._ours = tuple(ours)
         self._saved: list[object] | None = None
         self.terminal = terminal
@@ -53,14 +55,8 @@ class Console:
 
     def attach_terminal(self, master: int) -> None:
         """Connects the caller's terminal, put into raw mode, with the master of the job's pty."""
-        import termios
-
-        self._saved = termios.tcgetattr(self._ours[0])
-        raw = termios.tcgetattr(self._ours[0])
-        raw[0] &= ~(termios.BRKINT | termios.ICRNL | termios.INPCK | termios.ISTRIP | termios.IXON)
-        raw[1] &= ~termios.OPOST
-        raw[3] &= ~(termios.ECHO | termios.ICANON | termios.IEXTEN | termios.ISIG)
-        termios.tcsetattr(self._ours[0], termios.TCSANOW, raw)
+        if self._raw:
+            self._saved = make_raw(self._ours[0])
         self.pumps = [Input(self._ours[0], os.dup(master)), Output(master, self._ours[1], self.budget)]
         self.resize()
 
@@ -74,7 +70,32 @@ class Console:
     def restore(self) -> None:
         """Gives the caller's terminal back as it was found."""
         if self._saved is not None:
-            import termios
-
-            termios.tcsetattr(self._ours[0], termios.TCSADRAIN, self._saved)  # type: ignore[arg-type]
+            give_back(self._ours[0], self._saved)
             self._saved = None
+
+    def close(self) -> None:
+        """Closes every descriptor of the console's own, for a process that goes on; the caller's stay open."""
+        self.started()
+        for pump in self.pumps:
+            pump.close()
+        self.pumps = []
+
+
+def make_raw(fd: int) -> list[object]:
+    """Puts the terminal behind `fd` into raw mode: every key is the job's. Returns what `give_back` needs."""
+    import termios
+
+    saved = termios.tcgetattr(fd)
+    raw = termios.tcgetattr(fd)
+    raw[0] &= ~(termios.BRKINT | termios.ICRNL | termios.INPCK | termios.ISTRIP | termios.IXON)
+    raw[1] &= ~termios.OPOST
+    raw[3] &= ~(termios.ECHO | termios.ICANON | termios.IEXTEN | termios.ISIG)
+    termios.tcsetattr(fd, termios.TCSANOW, raw)
+    return saved
+
+
+def give_back(fd: int, saved: list[object]) -> None:
+    """Gives the terminal back as `make_raw` found it."""
+    import termios
+
+    termios.tcsetattr(fd, termios.TCSADRAIN, saved)  # type: ignore[arg-type]

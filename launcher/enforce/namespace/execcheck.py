@@ -61,20 +61,31 @@ class ExecCheck:
     the modules are not held in memory (see `launcher.cli.bundle`) all of it is made here.
     """
 
-    __slots__ = ("_data", "_helpers", "_permissions", "_pinned", "_programs", "_resolved")
+    __slots__ = ("_data", "_helpers", "_mounted", "_permissions", "_pinned", "_programs", "_resolved")
 
     def __init__(
-        self, permissions: dict[str, Any], programs: Programs, helpers: frozenset[str], mounted: Sequence[str] = ()
+        self,
+        permissions: dict[str, Any],
+        programs: Programs,
+        helpers: frozenset[str],
+        mounted: Sequence[str] = (),
+        resolved: dict[str, str] | None = None,
     ) -> None:
+        """`resolved` are the files of the granted names, where they were looked up before."""
         self._data = permissions
         self._permissions: Permissions | None = None
         self._programs = programs
         self._helpers = helpers
-        self._resolved = programs.resolved()
+        self._resolved = programs.resolved() if resolved is None else resolved
+        self._mounted = tuple(mounted)
         self._pinned = _with_parents(mounted)
         if not _held_in_memory("launcher.capability.permissions"):
             self._judge()
             programs.kind("")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """For a pid 1 that is no fork of this process: what it was made of, and what the names meant outside."""
+        return ExecCheck, (self._data, self._programs, self._helpers, self._mounted, self._resolved)
 
     def _judge(self) -> Permissions:
         if self._permissions is None:
@@ -143,7 +154,7 @@ class ExecCheck:
 
 
 def _held_in_memory(module: str) -> bool:
-    return any(finder.hold(module) for finder in sys.meta_path if hasattr(finder, "hold"))
+    return module in sys.modules or any(finder.hold(module) for finder in sys.meta_path if hasattr(finder, "hold"))
 
 
 def _read_only(path: str) -> bool:

@@ -24,7 +24,7 @@ from launcher.kernel.abi import CLONE_NEWCGROUP
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import NoReturn
 
     from launcher.enforce.namespace.channel import Channel
@@ -33,11 +33,25 @@ if TYPE_CHECKING:
 
 def run(spec: Spec, control: Channel, doors: Sequence[int] = ()) -> NoReturn:
     """The whole life of pid 1. It only ever exits. `doors` lead into its control groups."""
-    try:
+
+    def life() -> None:
         step("enter", "the control groups", lambda: enter(doors))
         build(spec, control)
-        job = _begin(spec, control)
-        _serve(job, control, Tracer(spec.check, control, watched=spec.observer is not None) if spec.check else None)
+        live(spec, control)
+
+    guarded(life, control)
+
+
+def live(spec: Spec, control: Channel) -> None:
+    """From the complete view to the end of the job. Never returns."""
+    job = _begin(spec, control)
+    _serve(job, control, Tracer(spec.check, control, watched=spec.observer is not None) if spec.check else None)
+
+
+def guarded(life: Callable[[], None], control: Channel) -> NoReturn:
+    """Runs `life`, reports how it failed, and exits."""
+    try:
+        life()
     except EnforcementError as error:
         control.send(messages.FAILED, (error.step, error.subject, error.errno, error.hint))
     except OSError as error:
@@ -66,7 +80,7 @@ def _serve(job: int, control: Channel, tracer: Tracer | None) -> NoReturn:
     _signal.signal(_signal.SIGCHLD, lambda *_: None)
     for number in (_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP, _signal.SIGQUIT):
         _signal.signal(number, _signal.SIG_IGN)
-    _close_all_but(control.fileno(), woken, wake, *_code())
+    close_all_but(control.fileno(), woken, wake, *_code())
     poll = select.poll()
     poll.register(control.fileno(), select.POLLIN)
     poll.register(woken, select.POLLIN)
@@ -84,7 +98,7 @@ def _code() -> list[int]:
     return [int(finder.fileno()) for finder in sys.meta_path if hasattr(finder, "hold") and hasattr(finder, "fileno")]
 
 
-def _close_all_but(*kept: int) -> None:
+def close_all_but(*kept: int) -> None:
     low = 0
     for fd in sorted(kept):
         if fd > low:

@@ -18,13 +18,14 @@ _PIPE_BUF = 4096  # POSIX: a write of this size to a pipe that polls writable do
 class Output:
     """One stream of the job to one descriptor of ours; `budget` (bytes, shared) caps what passes."""
 
-    __slots__ = ("_budget", "_buffer", "_limit", "closed", "sink", "source")
+    __slots__ = ("_budget", "_buffer", "_limit", "_own", "closed", "sink", "source")
 
     def __init__(self, source: int, sink: int, budget: Budget) -> None:
         self.source = source
         self.sink = sink
         self.closed = False
         self._buffer = b""
+        self._own = -1
         self._budget = budget
         fifo = stat.S_ISREG(os.fstat(sink).st_mode)
         self._limit = _CHUNK if fifo else _PIPE_BUF
@@ -59,9 +60,15 @@ class Output:
             return
         except OSError:  # the reader went away, or its disk is full: the job goes on, its output is dropped
             self._buffer = b""
-            self.sink = os.open("/dev/null", os.O_WRONLY | os.O_CLOEXEC)
+            self._own = self.sink = os.open("/dev/null", os.O_WRONLY | os.O_CLOEXEC)
             return
         self._buffer = self._buffer[written:]
+
+    def close(self) -> None:
+        """Closes our end of the job's stream; the sink is the caller's."""
+        os.close(self.source)
+        if self._own >= 0:
+            os.close(self._own)
 
     def idle(self) -> bool:
         return not self._buffer

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 _FORWARDED = (_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP, _signal.SIGQUIT, _signal.SIGUSR1, _signal.SIGUSR2)
 _SIGWINCH = 28
+_PASSED = frozenset([*_FORWARDED, _signal.SIGSTOP, _signal.SIGCONT])
 _DRAIN_NS = 2_000_000_000  # how long the last output may take to be read by the caller after the job has ended
 _ENOENT = 2
 _LIMIT_SIGNALS = {24: "max_cpu_time", 25: "max_file_size"}  # SIGXCPU, SIGXFSZ: setrlimit(2)
@@ -63,6 +64,7 @@ class Supervision:
         self._began = time.monotonic_ns()
         self._deadline: int | None = None
         self._max_cpu_us: int | None = None
+        self._cpu_check: int | None = None
         self._building = True
         self._ended = False
         self._until = 0  # how long what the job has said may take to be read, once it has ended
@@ -113,11 +115,10 @@ class Supervision:
         """How long to wait at most, None for as long as it takes."""
         if self._ended:
             return 50
-        if self._max_cpu_us is not None and self._cgroup:
-            return _CPU_CHECK_NS // 1_000_000
-        if self._deadline is None:
+        if self._deadline is None and self._cpu_check is None:
             return None
-        return max(0, (self._deadline - time.monotonic_ns()) // 1_000_000 + 1)
+        due = min([moment for moment in (self._deadline, self._cpu_check) if moment is not None])
+        return max(0, (due - time.monotonic_ns()) // 1_000_000 + 1)
 
     # -- what came ----------------------------------------------------------------------------------------------------
 
@@ -161,6 +162,8 @@ class Supervision:
         self._building = False
         control.send(messages.GO)
         self._deadline = None if wall is None else time.monotonic_ns() + wall * 1_000_000_000
+        if self._max_cpu_us is not None and self._cgroup:
+            self._check_cpu(time.monotonic_ns())
         self._console.started()
 
     def _failed(self, kind: str, values: tuple[object, ...]) -> None:
@@ -183,10 +186,19 @@ class Supervision:
         """To be called after each wait: ends the job whose time is over."""
         if self._ended:
             return
-        if self._deadline is not None and time.monotonic_ns() >= self._deadline:
+        now = time.monotonic_ns()
+        if self._deadline is not None and now >= self._deadline:
             self._end("max_wall_time")
-        elif self._max_cpu_us is not None and self._cgroup and (self._cgroup.cpu_time_us() or 0) > self._max_cpu_us:
+        elif self._cpu_check is not None and now >= self._cpu_check:
+            self._check_cpu(now)
+
+    def _check_cpu(self, now: int) -> None:
+        """Looks again when the limit can have been reached at the earliest, on all processors."""
+        left = (self._max_cpu_us or 0) - ((self._cgroup.cpu_time_us() or 0) if self._cgroup else 0)
+        if left < 0:
             self._end("max_cpu_time")
+        else:
+            self._cpu_check = now + max(_CPU_CHECK_NS, left * 1000 // (os.cpu_count() or 1))
 
     def _end(self, limit: str) -> None:
         self._kill()
@@ -198,11 +210,18 @@ class Supervision:
         self._ended = True
         self._until = time.monotonic_ns() + _DRAIN_NS
 
+    def cancel(self) -> None:
+        """Ends the job, which is running."""
+        if not self._ended:
+            self._kill()
+            self._result.ended(_signal.SIGKILL)
+            self._at_end()
+
     def signal(self, number: int) -> None:
         """Passes a signal of the caller on to the job; SIGWINCH copies the size of the caller's terminal."""
         if number == _SIGWINCH:
             self._console.resize()
-        elif number in _FORWARDED and self._control and not self._ended:
+        elif number in _PASSED and self._control and not self._ended:
             self._control.send(messages.SIGNAL, (number,))
 
     def _ran(self, kind: str, values: tuple[object, ...], descriptors: list[int]) -> None:

@@ -41,6 +41,9 @@ class Programs:
         self.path: list[str] = commands["path"]
         self._globs: dict[str, list[Callable[[str], bool]]] = {}
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return Programs, (self._commands,)
+
     def resolve(self, name: str) -> str:
         """The canonical file that `name` means on the trusted path, or ""."""
         if "/" in name:

@@ -1,0 +1,122 @@
+"""The verb `launch`: a job on a client's own descriptors, for as long as the client is there.
+
+The client's descriptors go past the service, straight to the process of the tenant: looking at one, even closing it,
+can wait for a file system that the tenant answers for. Nor are they believed there: each must be of a kind that bytes
+can be carried to or from, opened for that, and not by O_PATH. Flags are left as they are; they are the client's.
+"""
+
+from __future__ import annotations
+
+import _signal
+import _socket
+import fcntl
+import os
+import stat
+
+from launcher.errors import UsageError
+from launcher.service import received
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from launcher.service.calls import Call
+    from launcher.service.jobs import Ended, Jobs, RunningJob
+    from launcher.service.request import Request
+    from launcher.service.wire import Message
+
+_STREAMS = frozenset([stat.S_IFIFO, stat.S_IFSOCK, stat.S_IFCHR, stat.S_IFREG])
+_O_PATH = 0o10000000
+_STDIO = 3
+# What a client may pass on: what a terminal or kill(1) sends to a command. SIGWINCH: the terminal's size has changed.
+SIGNALS = frozenset(
+    [
+        _signal.SIGINT,
+        _signal.SIGTERM,
+        _signal.SIGHUP,
+        _signal.SIGQUIT,
+        _signal.SIGUSR1,
+        _signal.SIGUSR2,
+        _signal.SIGSTOP,
+        _signal.SIGCONT,
+        _signal.SIGWINCH,
+    ]
+)
+
+
+class Launches:
+    """Handles `launch`."""
+
+    def __init__(self, jobs: Jobs, root: str | None) -> None:
+        self._jobs = jobs
+        self._root = root
+
+    def launch(self, call: Call) -> None:
+        """`{"verb": "launch", **received.to_data(request)}`. Answers, as parts, with a socket on which the client
+        passes standard input, output, error and its program, and with `{"job": id}`; then `{"result": ...}`.
+        Meanwhile the client may say `{"signal": number}`.
+        """
+        request = received.from_data(call.message, self._root)
+        ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
+        try:
+            job = self._start(call, request, ours.fileno())
+            call.stream({"descriptors": True}, [theirs.fileno()])
+        finally:
+            ours.close()
+            theirs.close()
+        call.on_gone = job.kill
+
+        def more(message: Message) -> None:
+            if message.get("signal") in SIGNALS:
+                job.signal(message["signal"])
+
+        call.on_message = more
+
+    def ask(self, call: Call) -> None:
+        """The verbs `check`, `explain` and `plan`: as `launch`, and answered with what `inspecting` says."""
+        request = received.from_data(call.message, self._root)
+        program = call.message.get("source")
+        if program is not None:
+            if type(program) is not str:
+                raise UsageError("`source` of a request must be text")
+            request.source = program.encode("utf-8", "surrogateescape")
+
+        def ended(end: Ended) -> None:
+            if end.error:
+                call.fail(end.error)
+            else:
+                call.reply(end.result or {})
+
+        self._jobs.ask(str(call.message["verb"]), request, call.acting, ended)
+
+    def _start(self, call: Call, request: Request, streams: int) -> RunningJob:
+        def ended(end: Ended) -> None:
+            if end.error:
+                call.fail(end.error)
+            else:
+                call.reply({"result": end.result})
+
+        job = self._jobs.start(request, call.acting, streams, ended, on_start=lambda: call.stream({"job": job.id}))
+        return job
+
+
+def take_descriptors(socket: _socket.socket) -> list[int]:
+    """In the tenant's process: what the client passed, to be checked by `check_descriptors`."""
+    space = _socket.CMSG_SPACE(4 * (_STDIO + 1))
+    _data, ancillary, _flags, _address = socket.recvmsg(1, space, _socket.MSG_CMSG_CLOEXEC)
+    packed = b"".join([item[2] for item in ancillary if item[1] == _socket.SCM_RIGHTS])
+    return [int.from_bytes(packed[at : at + 4], "little") for at in range(0, len(packed) - 3, 4)]
+
+
+def check_descriptors(fds: list[int], *, terminal: bool, program: bool) -> None:
+    """Raises UsageError for descriptors that a launch cannot have."""
+    if len(fds) != _STDIO + program:
+        raise UsageError("a launch passes standard input, output and error, and the program where there is one")
+    wanted = (os.O_RDONLY, os.O_WRONLY, os.O_WRONLY, os.O_RDONLY)
+    for number, (fd, access) in enumerate(zip(fds, wanted, strict=False)):
+        flags = fcntl.fcntl(fd, fcntl.F_GETFL)
+        kind = stat.S_IFMT(os.fstat(fd).st_mode)
+        if flags & _O_PATH or kind not in _STREAMS or (flags & os.O_ACCMODE) not in {access, os.O_RDWR}:
+            raise UsageError(f"descriptor {number} of a launch is none that a stream can be carried by")
+        if number == _STDIO and kind != stat.S_IFREG:
+            raise UsageError("the program is not a file")
+    if terminal and not all(map(os.isatty, fds[:_STDIO])):
+        raise UsageError("a launch with a terminal passes a terminal")
