@@ -16,8 +16,9 @@ _BOUNDS = frozenset(("max_file_size", "max_requests", "max_bytes", "max_rows", "
 _EXTRAS = frozenset(("live", "allow_private", "allow_loopback"))
 # A need of some of the grant's values is inside it; a grant without a list has every value.
 _SETS = frozenset(("tables", "methods"))
-# Compared where the patterns are (ports), or no matter of containment (when it ends, when it is committed).
-_ELSEWHERE = frozenset(("ports", "expires_at", "commit"))
+# Compared where the patterns are (ports), or no matter of containment (when it ends, when it is committed, what it
+# means of the danger list, which is not subtracted from declarations).
+_ELSEWHERE = frozenset(("ports", "expires_at", "commit", "allow_danger"))
 
 
 def accepts(grant: Grant, need: Grant) -> bool:

@@ -29,8 +29,8 @@ COMMON_CONSTRAINTS = ("expires_at", "max_uses", "rate")
 KINDS: dict[str, Kind] = {
     kind.name: kind
     for kind in (
-        Kind("file", PATH, "read write append delete", "max_file_size live commit"),
-        Kind("path", PATH, "read write", "live commit"),
+        Kind("file", PATH, "read write append delete", "max_file_size live commit allow_danger"),
+        Kind("path", PATH, "read write", "live commit allow_danger"),
         Kind(
             "network",
             HOST,

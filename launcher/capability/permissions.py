@@ -7,7 +7,9 @@ from launcher.capability.decision import Decision
 from launcher.capability.grant import Grant
 from launcher.capability.hosts import canonical_host
 from launcher.capability.kinds import (
+    BASE_PREFIX,
     COMMAND,
+    DANGER_PREFIX,
     DEFAULT_PORTS,
     HOST,
     KINDS,
@@ -81,6 +83,9 @@ class Permissions:
         if not granting and kind == "path" and operation == "read":
             # kernel-facts 23: who may read names in D may list D, and sees the granted names only.
             granting = self._granting("file", "read").matching_below(path)
+        if denying and granting:
+            current = [grant for grant in granting if _in_time(grant, context.get("now"))]
+            denying = [deny for deny in denying if not _lifted(deny, current)]
         return _verdict(kind, operation, path, denying, granting, context)
 
     def _decide_host(self, kind: str, operation: str, host: str, context: dict[str, Any]) -> Decision:
@@ -261,5 +266,22 @@ def _in_time(grant: Grant, now: float | None) -> bool:
     return expires is None or (now is not None and now < expires)
 
 
+def _lifted(deny: Grant, granting: list[Grant]) -> bool:
+    """Whether the deny is an entry of the danger list that a covering grant means by its name, or the place is private.
+
+    The list is about the host's files: a private /tmp of the base profile's view is not one of them.
+    """
+    return deny.policy.startswith(DANGER_PREFIX) and any(meant(grant, deny) for grant in granting)
+
+
+def meant(grant: Grant, deny: Grant) -> bool:
+    """Whether `grant` takes an entry of the danger list, `deny`, with what it grants."""
+    name = deny.policy.removeprefix(DANGER_PREFIX)
+    return grant.policy.startswith(BASE_PREFIX) or name in grant.constraints.get("allow_danger", ())
+
+
 def _source(grant: Grant) -> str:
+    if grant.policy.startswith(DANGER_PREFIX):
+        name = grant.policy.removeprefix(DANGER_PREFIX)
+        return f"the danger list; `allow_danger: [{name}]` beside the grant, or in its policy, grants it"
     return f"{grant.policy} ({grant.place})" if str(grant.place) else grant.policy or "an unnamed policy"

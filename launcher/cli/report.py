@@ -32,6 +32,7 @@ def report(result: Result) -> None:
     # what has a line of its own below is not told twice
     told = {"commit", "kernel"}
     _rows("denied", [_denial(row) for row in result.denials if row["layer"] not in told and not row.get("observed")])
+    _rows("hint", [str(row["reason"]) for row in result.denials if row["layer"] == "policy"])
     _rows("not audited", [result.audit] if result.audit else [])
     _rows("not run", [f"{row['command']} ({row['reason']})" for row in result.refused_execs])
     _rows("observed", [f"{_denial(row)}: {row['reason']}" for row in result.denials if row.get("observed")])

@@ -46,6 +46,11 @@ class BaseProfile:
         """Denies that hold for every job of this base."""
         return [Grant.from_data(item) for item in self.data["denies"]]
 
+    @property
+    def danger(self) -> list[dict[str, Any]]:
+        """The entries of the danger list."""
+        return self.data.get("danger") or []
+
     def to_data(self) -> dict[str, Any]:
         """Plain JSON values."""
         return self.data

@@ -5,6 +5,7 @@ from __future__ import annotations
 from launcher.capability.kinds import KINDS, PATH
 from launcher.capability.paths import PathPattern
 from launcher.capability.permissions import Permissions
+from launcher.compile.danger import danger_denies
 from launcher.errors import RefusedError
 
 TYPE_CHECKING = False
@@ -27,7 +28,8 @@ def granted(merged: Merged, base: BaseProfile, options: Options) -> Permissions:
     source = merged.permissions
     grants = [grant for grant in (*source.grants, *base.grants) if _in_time(grant, options.now)]
     limits = source.limits.merged(merged.limits).merged(base.limits).merged(options.limits)
-    return Permissions(grants, (*source.denies, *base.denies), limits, source.scope)
+    danger = danger_denies(base.danger, grants, source.scope)
+    return Permissions(grants, (*source.denies, *base.denies, *danger), limits, source.scope)
 
 
 def run_with(merged: Merged, base: BaseProfile) -> str:
@@ -101,7 +103,7 @@ def _with(grant: Grant, operations: tuple[str, ...], patterns: tuple[Any, ...], 
 
 
 # Constraints that give more than there is without them: they hold only where both sides have them.
-_RELAXING = frozenset(("allow_private", "allow_loopback", "live", "inject", "uses"))
+_RELAXING = frozenset(("allow_private", "allow_loopback", "live", "inject", "uses", "allow_danger"))
 _WORDS = {"tls": "intercept", "commit": "success"}
 
 

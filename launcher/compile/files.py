@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from launcher.capability.kinds import DANGER_PREFIX
 from launcher.capability.paths import PathPattern
+from launcher.capability.permissions import meant
 from launcher.compile.patterns import resolved, whole_directory
 from launcher.errors import DocumentError
 
@@ -62,6 +63,7 @@ def _rule(grant: Grant, pattern: str, operations: tuple[str, ...]) -> dict[str, 
         "pattern": pattern,
         "operations": [f"{grant.type}.{operation}" for operation in operations],
         "max_file_size": grant.constraints.get("max_file_size"),
+        "allow_danger": list(grant.constraints.get("allow_danger", ())),
         "policy": grant.policy,
         "place": str(grant.place),
     }
@@ -88,17 +90,21 @@ def _live_directory(grant: Grant, pattern: str, denies: list[Grant], permissions
         what = f"{directory} is live, and sockets are granted: every Unix socket in it would be reachable"
         _refuse(grant, what, "leave out `live` (staged writes show no sockets), or the grant of the socket")
     for deny in denies:
-        if not _opted_out(grant, deny) and _may_fall_inside(deny, directory, permissions):
+        if not deny.policy.startswith(DANGER_PREFIX) and _may_fall_inside(deny, directory, permissions):
             # A mask over a live tree is lifted by a rename on the host (kernel-facts 1): no mechanism holds it.
             what = f"{directory} is live, and {deny.policy} ({deny.place}) denies {deny}, which may fall inside it"
             _refuse(grant, what, "leave out `live` (staged writes hold every deny), or move the denied names elsewhere")
+    _refuse_dangers(grant, directory, [deny for deny in denies if _may_fall_inside(deny, directory, permissions)])
     return directory
 
 
-def _opted_out(grant: Grant, deny: Grant) -> bool:
-    """An entry of the shipped danger list that the grant names."""
-    named = grant.constraints.get("danger") or ()
-    return deny.policy.startswith(DANGER_PREFIX) and bool(deny.patterns) and all(p in named for p in deny.patterns)
+def _refuse_dangers(grant: Grant, directory: str, inside: list[Grant]) -> None:
+    """Nothing judges what is written live: what the danger list names must be meant."""
+    dangers = [deny for deny in inside if deny.policy.startswith(DANGER_PREFIX) and not meant(grant, deny)]
+    names = ", ".join(dict.fromkeys([deny.policy.removeprefix(DANGER_PREFIX) for deny in dangers]))
+    if names:
+        what = f"{directory} is live, and names of the danger list may fall inside it: {names}"
+        _refuse(grant, what, f"write `allow_danger: [{names}]` beside it, or leave out `live`")
 
 
 def _may_fall_inside(deny: Grant, directory: str, permissions: Permissions) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from launcher.capability.grant import Place
+from launcher.capability.kinds import DANGER_PREFIX
 from launcher.capability.paths import PathPattern
 from launcher.capability.scope import Scope
 from launcher.compile.options import EGRESS
@@ -22,7 +23,8 @@ _ROOT = Scope("/", "/")  # patterns of a profile are written out, so no scope be
 _FLAGS = "nosuid, nodev, noexec"
 _READ = {
     "tree": "the directory mounted read-only, {flags}",
-    "sieved": "every name below it that is not denied at launch, mounted read-only, {flags}",
+    "sieved": "every name below it that is not denied at launch, mounted read-only, {flags}; whole directories where "
+    "nothing can be denied",
     "name": "the one name mounted read-only, {flags}",
     "view": "names in the workspace and granted trees that match at launch, mounted read-only, {flags}",
     "names": "the names that match at launch, each mounted read-only, {flags}",
@@ -47,6 +49,7 @@ _ARGUMENTS = {True: "the arguments are verified at a traced exec stop", False: "
 _NOT_STARTED = "nothing is mounted executable, and execve is refused once the job runs"
 _NODE = "each that matches at launch mounted by itself, opened with the job's own ids"
 _DENIED_FILE = "never mounted; discarded at commit"
+_DANGER = "names of the danger list: never mounted, or where it denies writing alone, discarded at commit"
 _DENIED_COMMAND = "the file is not mounted, under any name"
 _NETWORK = "an own network namespace without interfaces; the egress proxy outside of it judges each connection"
 _ABSENT = "it is not there"
@@ -79,21 +82,26 @@ def rule_text(rule: Data) -> str:
 
 def _files(files: Data, *, landlock: bool, sockets: bool) -> list[Data]:
     narrowed = "; Landlock allows reading only" if landlock else ""
-    denied = [PathPattern(rule["pattern"], _ROOT) for rule in files["denied"]]
+    hiding = [rule for rule in files["denied"] if {"file.read", "path.read"}.intersection(rule["operations"])]
+    denied = [(PathPattern(rule["pattern"], _ROOT), rule["policy"]) for rule in hiding]
     rows = [
-        _row(rule_text(rule), _read(rule["pattern"], denied, sieved=sockets) + narrowed, rule["place"])
-        for rule in files["read"]
+        _row(rule_text(rule), _read(rule, denied, sieved=sockets) + narrowed, rule["place"]) for rule in files["read"]
     ]
     rows += [_row(rule_text(rule), _staged(rule), rule["place"]) for rule in files["staged"]]
     rows += [_row(rule_text(rule), _live(rule), rule["place"]) for rule in files["live"]]
-    return rows + [_row(f"not {rule_text(rule)}", _DENIED_FILE, rule["place"]) for rule in files["denied"]]
+    listed = {rule["policy"]: rule for rule in files["denied"] if rule["policy"].startswith(DANGER_PREFIX)}
+    plain = [rule for rule in files["denied"] if rule["policy"] not in listed]
+    rows += [_row(f"not {rule_text(rule)}", _DENIED_FILE, rule["place"]) for rule in plain]
+    return rows + [_row(f"not file.{name}", _DANGER, rule["place"]) for name, rule in listed.items()]
 
 
-def _read(pattern: str, denied: list[PathPattern], *, sieved: bool) -> str:
+def _read(rule: Data, denied: list[tuple[PathPattern, str]], *, sieved: bool) -> str:
+    pattern, meant = rule["pattern"], [DANGER_PREFIX + name for name in rule["allow_danger"]]
     if pattern.startswith("**"):
         shape = "view"
     elif directory := whole_directory(pattern):
-        shape = "sieved" if sieved or any(deny.could_match_below(directory) for deny in denied) else "tree"
+        hidden = any(deny.could_match_below(directory) for deny, policy in denied if policy not in meant)
+        shape = "sieved" if sieved or hidden else "tree"
     else:
         shape = "name" if is_literal(pattern) else "names"
     return _READ[shape].format(flags=_FLAGS)

@@ -157,6 +157,11 @@ def _tls(node: Node, what: str) -> str:
     return reading.word(node, what, TLS)
 
 
+def _danger(node: Node, what: str) -> list[str]:
+    """Names of entries of the danger list; whether they are there is seen when all documents are read."""
+    return list(reading.texts(node, what))
+
+
 def _tables(node: Node, what: str) -> list[str]:
     return [reading.line(item, "a table") for item in reading.items(node, what)]
 
@@ -165,6 +170,7 @@ READERS: dict[str, Callable[[Node, str], Any]] = {
     "max_file_size": _size,
     "max_bytes": _size,
     "live": reading.boolean,
+    "allow_danger": _danger,
     "commit": _commit,
     "ports": _ports,
     "methods": _methods,

@@ -8,6 +8,8 @@ from launcher.policy import cache
 from launcher.policy.base import load_base
 from launcher.policy.config import Config
 from launcher.policy.config_document import read_config
+from launcher.policy.danger import HANDLE as DANGER
+from launcher.policy.danger import check_names, read_danger
 from launcher.policy.extends import expand
 from launcher.policy.policy_document import SUFFIXES, handle_of, read_policy
 from launcher.policy.store import GrantStore
@@ -49,6 +51,7 @@ def _read(locations: Locations, reader: Reader) -> dict[str, Any]:
                 hint=did_you_mean(policy.base, bases),
                 place=str(policy.place),
             )
+    check_names(policies.values(), next(iter(bases.values()), {"danger": []})["danger"])
     reader.check(locations.grants)
     return {
         "config": read_configuration(locations, reader).to_data(),
@@ -96,7 +99,10 @@ def read_policies(locations: Locations, reader: Reader) -> dict[str, Policy]:
 
 
 def read_bases(locations: Locations, reader: Reader) -> dict[str, dict[str, Any]]:
-    """All base profiles by handle, complete. The administrator's own come before the shipped ones of the same name."""
+    """All base profiles by handle, complete, each with the danger list, which binds them all.
+
+    The administrator's own documents come before the shipped ones of the same name.
+    """
     found: dict[str, str] = {}
     for directory in reversed(locations.profile_directories()):
         found.update({handle: f"{directory}/{name}" for handle, name in _documents(directory, reader).items()})
@@ -107,7 +113,8 @@ def read_bases(locations: Locations, reader: Reader) -> dict[str, dict[str, Any]
             raise ConfigurationError(f"there is no base profile {handle!r}", hint=did_you_mean(handle, found))
         return content[0], found[handle]
 
-    return {handle: load_base(handle, read) for handle in found}
+    danger = read_danger(*read(DANGER)) if DANGER in found else []
+    return {handle: {**load_base(handle, read), "danger": danger} for handle in found if handle != DANGER}
 
 
 def read_configuration(locations: Locations, reader: Reader) -> Config:

@@ -22,6 +22,7 @@ from launcher.policy.reading import refuse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     from launcher.capability.grant import type_pattern
@@ -86,6 +87,13 @@ class Rules:
         self.map(node, deny=False)
         if self.denies:
             refuse(self.denies[0].place, "a declaration says what is needed; it denies nothing")
+
+    def mean_danger(self, names: Sequence[str]) -> None:
+        """The policy's `allow_danger`: each of its grants of files takes these entries of the danger list with it."""
+        for grant in self.grants:
+            if grant.type in {"file", "path"}:
+                before = grant.constraints.get("allow_danger", [])
+                grant.constraints["allow_danger"] = list(dict.fromkeys([*before, *names]))
 
     # -- strings ---------------------------------------------------------------------------------------------------
 

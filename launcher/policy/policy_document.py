@@ -17,7 +17,7 @@ _HANDLE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456
 
 POLICY_KEYS = (
     *("name", "description", "extends", "base", "applies_to"),
-    *("capabilities", "allow", "deny", "limits", "run_with", "commit"),
+    *("capabilities", "allow", "deny", "allow_danger", "limits", "run_with", "commit"),
 )
 _SUBJECTS = ("users", "groups", "roles")
 
@@ -81,6 +81,8 @@ def _rules(members: dict[str, Node], handle: str) -> Rules:
         rules.map(members["allow"], deny=False)
     if "deny" in members:
         rules.map(members["deny"], deny=True)
+    if "allow_danger" in members:
+        rules.mean_danger(reading.texts(members["allow_danger"], "allow_danger"))
     return rules
 
 

@@ -297,12 +297,14 @@ class Launch:
     def _gather_denials(self, result: Result) -> None:
         """Everything that was refused as one list, each with the grant to ask for."""
         network = self._egress.denials if self._egress else ()
-        if not (result.denials or result.refused or result.refused_execs or result.limit or result.observed or network):
+        profile = self.decided.profile.data
+        workspace = profile["workspace"]
+        elsewhere = self._gitdir(workspace) if result.exit_code else []
+        told = (result.denials, result.refused, result.refused_execs, result.limit, result.observed, network, elsewhere)
+        if not any(told):
             return
         from launcher.service import denials
 
-        profile = self.decided.profile.data
-        workspace = profile["workspace"]
         result.denials = denials.unique(
             [
                 *denials.of_runtime(result.denials, workspace),
@@ -311,8 +313,16 @@ class Launch:
                 *denials.of_commit(result.refused, workspace),
                 *denials.of_limit(result.limit, profile["limits"].get(result.limit)),
                 *denials.of_observed(result.observed, workspace),
+                *elsewhere,
             ]
         )
+
+    def _gitdir(self, workspace: str) -> list[dict[str, object]]:
+        if not os.path.isfile(f"{workspace}/.git"):
+            return []
+        from launcher.service.gitdir import of_gitdir
+
+        return of_gitdir(workspace, self.permissions)
 
     def _limit_event(self, limit: str) -> dict[str, object]:
         value = self.decided.profile.data["limits"][limit]

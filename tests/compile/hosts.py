@@ -12,6 +12,7 @@ from launcher.compile.options import Options
 from launcher.identity.user import User
 from launcher.kernel.features import Features
 from launcher.policy.base import load_base
+from launcher.policy.danger import read_danger
 from launcher.policy.merge import Merged, merge
 from launcher.policy.policy_document import read_policy
 
@@ -88,12 +89,15 @@ policy:
 """
 
 
-def base(handle: str) -> BaseProfile:
+def base(handle: str, *, danger: bool = False) -> BaseProfile:
+    """`danger`: with the shipped danger list, as every launch has it."""
+
     def read(name: str) -> tuple[bytes, str]:
         with open(f"{PROFILES}/{name}.yaml", "rb") as file:
             return file.read(), f"{name}.yaml"
 
-    return BaseProfile.from_data(load_base(handle, read))
+    entries = read_danger(*read("danger")) if danger else []
+    return BaseProfile.from_data({**load_base(handle, read), "danger": entries})
 
 
 def merged(*documents: str, workspace: str = WORKSPACE, home: str = ALICE.home) -> Merged:
@@ -107,11 +111,16 @@ def policy(body: str) -> str:
 
 
 def compiled(
-    *documents: str, features: Features = NEWEST, handle: str = "default", user: User = ALICE, **options: Any
+    *documents: str,
+    features: Features = NEWEST,
+    handle: str = "default",
+    user: User = ALICE,
+    danger: bool = False,
+    **options: Any,
 ) -> Profile:
     options.setdefault("supports", ("arguments", "devices", "sockets", "keychain"))
     return compile_profile(
-        merged(*documents, home=user.home), user, base(handle), features, Options(WORKSPACE, **options)
+        merged(*documents, home=user.home), user, base(handle, danger=danger), features, Options(WORKSPACE, **options)
     )
 
 

@@ -44,7 +44,7 @@ def golden(name: str, text: str) -> str:
 @pytest.mark.parametrize("host", sorted(HOSTS))
 def test_golden_profiles(host: str) -> None:
     try:
-        made: Any = compiled(DATA_SCIENTIST, features=HOSTS[host], allow_degraded=True).data
+        made: Any = compiled(DATA_SCIENTIST, features=HOSTS[host], allow_degraded=True, danger=True).data
     except RefusedError as error:
         made = {"refused": error.message, "hint": error.hint}
     text = json.dumps(made, indent=1, sort_keys=True) + "\n"
@@ -60,7 +60,7 @@ def test_every_base_makes_a_valid_profile(handle: str) -> None:
 
 @pytest.mark.parametrize("host", ["debian-12-root", "debian-12-user", "no-cgroup"])
 def test_profiles_satisfy_their_schema(host: str) -> None:
-    assert problems(compiled(DATA_SCIENTIST, features=HOSTS[host], allow_degraded=True).data) == []
+    assert problems(compiled(DATA_SCIENTIST, features=HOSTS[host], allow_degraded=True, danger=True).data) == []
 
 
 PATTERNS = st.lists(

@@ -13,7 +13,7 @@ from tests.compile.test_compiler import golden
 
 @pytest.mark.parametrize("host", ["debian-12-root", "no-cgroup"])
 def test_golden_texts(host: str) -> None:
-    lines = explain(compiled(DATA_SCIENTIST, features=HOSTS[host], allow_degraded=True))
+    lines = explain(compiled(DATA_SCIENTIST, features=HOSTS[host], allow_degraded=True, danger=True))
     text = "\n".join(lines) + "\n"
     assert text == golden(f"{host}.txt", text)
 

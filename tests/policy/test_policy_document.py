@@ -22,6 +22,7 @@ policy:
   capabilities: ["file.read:/x"]
   allow: {js: true}
   deny: [sh]
+  allow_danger: [git-hooks]
   limits: {max_memory: 2GiB, max_cpu_time: 1h, cpus: 0.5, max_processes: 64}
   run_with: declared
   commit: success
@@ -166,3 +167,18 @@ def test_any_tree_of_the_right_words_is_a_policy_or_a_document_error(tree: objec
         assert error.place.startswith("p.yaml:")
     else:
         assert Policy.from_data(policy.to_data()) == policy
+
+
+def test_what_a_policy_means_of_the_danger_list_is_on_its_grants_of_files() -> None:
+    text = b"""policy:
+  allow_danger: [ci]
+  capabilities:
+    file: [{patterns: [a], operations: [write], allow_danger: [git-hooks]}, {patterns: [b], operations: [read]}]
+    py: true
+"""
+    grants = read_policy(text, "p", "p").grants
+    assert [grant.constraints for grant in grants] == [
+        {"allow_danger": ["git-hooks", "ci"]},
+        {"allow_danger": ["ci"]},
+        {},
+    ]

@@ -7,9 +7,10 @@ since an overlay shows all of its lower (kernel-facts 2).
 from __future__ import annotations
 
 from launcher.capability.grant import Grant, Place
+from launcher.capability.kinds import DANGER_PREFIX
 from launcher.capability.limits import Limits
 from launcher.capability.paths import PathPattern
-from launcher.capability.permissions import Permissions
+from launcher.capability.permissions import Permissions, meant
 from launcher.enforce.staging.tree import within
 
 TYPE_CHECKING = False
@@ -56,7 +57,9 @@ def _grant(rule: dict[str, Any]) -> Grant:
     kind = rule["operations"][0].partition(".")[0]
     operations = tuple([name.partition(".")[2] for name in rule["operations"]])
     size = rule.get("max_file_size")
-    constraints = {} if size is None else {"max_file_size": size}
+    constraints: dict[str, Any] = {} if size is None else {"max_file_size": size}
+    if rule.get("allow_danger"):
+        constraints["allow_danger"] = rule["allow_danger"]
     return Grant(kind, operations, (rule["pattern"],), constraints, rule["policy"], _place(rule["place"]))
 
 
@@ -129,10 +132,17 @@ def _area(name: str, root: str, writes: list[PathPattern], permissions: Permissi
 
 def readable_whole(directory: str, permissions: Permissions) -> bool:
     """Whether the job may read every name below `directory`, now and later."""
-    reads = _patterns(permissions.grants, frozenset(("file.read",)), permissions.scope)
-    hidden = _patterns(permissions.denies, _READS, permissions.scope)
-    whole = any(is_whole(pattern) and within(directory, pattern.prefix) for pattern in reads)
-    return whole and not _reached(hidden, directory) and not _everything_denied(permissions)
+    return not _everything_denied(permissions) and any(
+        is_whole(pattern) and within(directory, pattern.prefix) and not _reached(_hiding(permissions, grant), directory)
+        for grant in permissions.grants
+        for pattern in _patterns([grant], frozenset(("file.read",)), permissions.scope)
+    )
+
+
+def _hiding(permissions: Permissions, grant: Grant) -> list[PathPattern]:
+    """What is denied to readers of what `grant` grants."""
+    denies = [deny for deny in permissions.denies if not (deny.policy.startswith(DANGER_PREFIX) and meant(grant, deny))]
+    return _patterns(denies, _READS, permissions.scope)
 
 
 def _everything_denied(permissions: Permissions) -> bool:

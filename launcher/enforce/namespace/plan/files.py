@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import stat
 
+from launcher.capability.kinds import DANGER_PREFIX
 from launcher.capability.paths import PathPattern
 from launcher.enforce.namespace.binds import Bind, BindMany, Tree
 from launcher.enforce.namespace.operations import Directory, Symlink
@@ -35,14 +36,34 @@ _READS = frozenset((_READ, _LIST))
 
 
 class Want:
-    """One granted pattern: what may be done to what it matches."""
+    """One granted pattern: what may be done to what it matches, and the entries of the danger list that it means."""
 
-    __slots__ = ("operations", "pattern", "whole")
+    __slots__ = ("meant", "operations", "pattern", "whole")
 
-    def __init__(self, pattern: PathPattern, operations: set[str]) -> None:
-        self.pattern = pattern
-        self.operations = operations
-        self.whole = _is_whole_directory(pattern)
+    def __init__(self, rule: dict[str, Any], scope: Scope) -> None:
+        self.pattern = PathPattern(rule["pattern"], scope)
+        self.operations = set(rule["operations"])
+        self.meant = {f"{DANGER_PREFIX}{name}" for name in rule["allow_danger"]}
+        self.whole = _is_whole_directory(self.pattern)
+
+    def covers(self, top: str, workspace: str) -> bool:
+        """Whether it is every name below `top`, now and later. `**` is that of the workspace."""
+        return self.whole and top == (self.pattern.prefix if self.pattern.anchored else workspace)
+
+
+class Denied:
+    """One pattern that hides names. `policy` is `danger:NAME` for an entry of the danger list."""
+
+    __slots__ = ("operations", "pattern", "policy")
+
+    def __init__(self, rule: dict[str, Any], scope: Scope) -> None:
+        self.pattern = PathPattern(rule["pattern"], scope)
+        self.operations = set(rule["operations"])
+        self.policy = rule["policy"]
+
+    def binds(self, wants: list[Want]) -> bool:
+        """Whether none of the grants that cover a name means it."""
+        return not any(self.policy in want.meant for want in wants)
 
 
 class Reader:
@@ -79,8 +100,8 @@ class Reader:
         )
         # a deny of writing hides nothing
         denied = [rule for rule in profile["files"]["denied"] if not _READS.isdisjoint(rule["operations"])]
-        self._denied = [Want(PathPattern(rule["pattern"], scope), set(rule["operations"])) for rule in denied]
-        self._wants = [Want(PathPattern(r["pattern"], scope), set(r["operations"])) for r in profile["files"]["read"]]
+        self._denied = [Denied(rule, scope) for rule in denied]
+        self._wants = [Want(rule, scope) for rule in profile["files"]["read"]]
         self._directories: list[str] = []
         self._seen = 0
 
@@ -112,22 +133,25 @@ class Reader:
                 hint=f"grant {real}, the name that it resolves to",
             )
         # a directory is mounted whole only if every name in it, now and later, is granted
-        whole = any(want.whole and want.pattern.prefix == top for want in wants)
-        if whole and not self._sieved(top):
+        whole = [want for want in wants if want.covers(top, self._workspace)]
+        if whole and not self._sieved(top, whole):
             self._mount_whole(top, wants)
         else:
             self._mount_names(top, wants)
 
-    def _sieved(self, directory: str) -> bool:
-        """Whether something in it must not be there: what is denied, or, where the job may use Unix sockets, every
-        socket that is not granted by itself (a read-only mount does not hold them, kernel-facts 5).
+    def _sieved(self, directory: str, whole: list[Want]) -> bool:
+        """Whether something in it, which `whole` grant, must not be there: what is denied, or, where the job may use
+        Unix sockets, each that is not granted by itself (a read-only mount does not hold them, kernel-facts 5).
         """
-        return self._plan.sockets or any(deny.pattern.could_match_below(directory) for deny in self._denied)
+        return self._plan.sockets or any(
+            deny.pattern.could_match_below(directory) and any(deny.binds([want]) for want in whole)
+            for deny in self._denied
+        )
 
     def _mount_whole(self, top: str, wants: list[Want]) -> None:
         operations: set[str] = set()
         for want in wants:
-            if want.whole and want.pattern.prefix == top:
+            if want.covers(top, self._workspace):
                 operations |= want.operations
         found = _look(top)
         bind = Bind(top, top, self._options, (found.st_dev, found.st_ino, stat.S_IFDIR))
@@ -166,47 +190,53 @@ class Reader:
         return landlock.READ_DIR | (self._read if _READ in operations else 0)
 
     def _walk(self, top: str, wants: list[Want]) -> Iterator[tuple[str, tuple[str, int, int, int] | None, bool]]:
-        """Every granted, not denied name below `top`: (path, row of BindMany or None for a link, readable)."""
+        """Every granted, not denied name below `top`: (path, row of BindMany or None for a link, readable).
+
+        A directory that is granted whole and in which nothing can be denied is one row: only those where a deny may
+        fall are gone through name by name.
+        """
+        whole = [want for want in wants if want.covers(top, self._workspace) and _READ in want.operations]
         pending = [top]
         while pending:
             directory = pending.pop()
             for entry in _entries(directory, self._plan.warnings.append):
                 path = f"{directory}/{entry.name}" if directory != "/" else f"/{entry.name}"
                 self._count(path)
-                if entry.is_dir(follow_symlinks=False):
-                    if self._listed(path, wants):
-                        self._directories.append(path)
-                    if any(want.pattern.could_match_below(path) for want in wants):
-                        pending.append(path)
-                    continue
                 try:
+                    if entry.is_dir(follow_symlinks=False):
+                        if whole and not self._sieved(path, whole):
+                            yield path, _row(entry, path, top), True
+                            continue
+                        if self._listed(path, wants):
+                            self._directories.append(path)
+                        if any(want.pattern.could_match_below(path) for want in wants):
+                            pending.append(path)
+                        continue
                     yield from self._judge(entry, path, top, wants)
                 except FileNotFoundError:
                     continue  # it went away while we looked: as if it had gone before
 
     def _listed(self, path: str, wants: list[Want]) -> bool:
         """Whether the directory is there for its own sake, with whatever is granted in it or nothing."""
-        granted = any(_LIST in want.operations and want.pattern.matches(path) for want in wants)
-        return granted and not any(_LIST in deny.operations and deny.pattern.matches(path) for deny in self._denied)
+        granting = [want for want in wants if _LIST in want.operations and want.pattern.matches(path)]
+        denying = [deny for deny in self._denied if _LIST in deny.operations and deny.pattern.matches(path)]
+        return bool(granting) and not any(deny.binds(granting) for deny in denying)
 
     def _judge(
         self, entry: os.DirEntry[str], path: str, top: str, wants: list[Want]
     ) -> Iterator[tuple[str, tuple[str, int, int, int] | None, bool]]:
-        operations: set[str] = set()
-        for want in wants:
-            if want.pattern.matches(path):
-                operations |= want.operations
-        for deny in self._denied:
-            if deny.pattern.matches(path):  # what may not be read is not shown by a right to list
-                operations -= _READS if _READ in deny.operations else deny.operations
+        covering = [want for want in wants if want.pattern.matches(path)]
+        if not covering:
+            return
+        denying = [deny for deny in self._denied if deny.pattern.matches(path)]
+        operations = {operation for operation in _READS if _allowed(operation, covering, denying)}
         if not operations:
             return
         if entry.is_symlink():
             yield path, None, False
             return
-        found = entry.stat(follow_symlinks=False)
-        if stat.S_ISREG(found.st_mode):
-            row = (path[len(top) :].lstrip("/"), found.st_dev, found.st_ino, stat.S_IFREG)
+        row = _row(entry, path, top)
+        if row[3] == stat.S_IFREG:
             yield path, row, _READ in operations
 
     def _count(self, path: str) -> None:
@@ -216,6 +246,18 @@ class Reader:
                 f"more than {_MOST_NAMES} names would have to be looked at below {path}",
                 hint="grant whole directories without denies inside, or narrower directories",
             )
+
+
+def _allowed(operation: str, covering: list[Want], denying: list[Denied]) -> bool:
+    """As `Permissions.decide` has it: each operation by the grants of it. What may not be read is not listed either."""
+    granting = [want for want in covering if operation in want.operations]
+    hiding = [deny for deny in denying if operation in deny.operations or _READ in deny.operations]
+    return bool(granting) and not any(deny.binds(granting) for deny in hiding)
+
+
+def _row(entry: os.DirEntry[str], path: str, top: str) -> tuple[str, int, int, int]:
+    found = entry.stat(follow_symlinks=False)
+    return path[len(top) :].lstrip("/"), found.st_dev, found.st_ino, stat.S_IFMT(found.st_mode)
 
 
 def _look(top: str) -> os.stat_result:
