@@ -75,7 +75,7 @@ def _extreme(choose: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
     return only
 
 
-def format_(x: Any, spec: str = "") -> str:
+def format_(x: Any, spec: str) -> str:
     return format(x, spec)
 
 
@@ -139,7 +139,7 @@ _ROWS: tuple[tuple[str, Callable[..., Any], str], ...] = (
     ("str", values.text, "the text form of a value"),
     ("int", values.to_int, "an integer from a number or a text"),
     ("float", values.to_float, "a float from a number or a text"),
-    ("bool", bool, "the truth of a value"),
+    ("bool", values.to_bool, "the truth of a value"),
     ("typeof", values.typeof, "the kind of a value"),
     ("isinstance", isinstance_, "whether a value is of a kind"),
     ("len", values.length, "the length of a string, array or object"),

@@ -63,6 +63,11 @@ def to_float(x: Any) -> float:
     return float(x)
 
 
+def to_bool(x: Any) -> bool:
+    """`bool(x)`."""
+    return bool(x)
+
+
 def length(x: Any) -> int:
     """`len(x)`: 0 for whatever has no length."""
     try:

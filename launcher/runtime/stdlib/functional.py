@@ -155,7 +155,7 @@ def _compose(*functions: Unary) -> Function:
 
 
 def _compose_all(functions: Array) -> Function:
-    return _compose(*functions)
+    return _compose(*list(functions))  # the host names its own function where a star gets no array
 
 
 def _pipe(*functions: Unary) -> Function:
@@ -163,7 +163,7 @@ def _pipe(*functions: Unary) -> Function:
 
 
 def _pipe_all(functions: Array) -> Function:
-    return _pipe(*functions)
+    return _pipe(*list(functions))
 
 
 def _arity(f: object) -> int:
