@@ -39,7 +39,7 @@ def _pow(x: Number, y: Number) -> Number:
     try:
         power = x**y
     except (OverflowError, ZeroDivisionError):
-        return host.inf if x > 0 or (x == 0 and y < 0) else 0
+        return host.inf if x > 0 else 0
     if isinstance(power, complex):
         raise ValueError("a negative number to a fractional power is not a real number")  # noqa: TRY004  a matter of values
     return power

@@ -105,7 +105,7 @@ class Match(Object):
         return str(_guarded(lambda: self._found.expand(template)))
 
     def to_string(self) -> str:
-        return f"Match(value={self.value()!r}, span={self.span()})"
+        return f"Match(value='{self.value()}', span={self.span()})"
 
 
 class Pattern(Object):
@@ -175,7 +175,7 @@ class Pattern(Object):
 
     def to_string(self) -> str:
         names = [name for name, bit in FLAGS.items() if self._pattern.flags & bit]
-        return f"Pattern({self._pattern.pattern!r}, flags={' | '.join(names) or 0})"
+        return f"Pattern('{self._pattern.pattern}', flags={' | '.join(names) or 0})"
 
 
 def _wrapped(found: host.Match[str] | None) -> Match | None:
