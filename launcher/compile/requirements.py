@@ -144,7 +144,7 @@ _GRANT_ROWS: tuple[tuple[str, str, str, str, str], ...] = (
         "leave it in the policy; nothing of the network is reachable meanwhile",
     ),
     (
-        "keychain", KEYCHAIN, "keychain.read", "launches without it: no keychain is connected",
+        "keychain", KEYCHAIN, "keychain.read", "launches without it: only ML programs read the keychain",
         "pass the value as a granted environment variable",
     ),
     ("devices", DEVICES, "device.use", "launches without it: this backend mounts no devices", "use another backend"),

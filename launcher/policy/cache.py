@@ -39,8 +39,9 @@ _CTIME = 6  # where the change time stands in a stamp
 
 # Another version of these reads another meaning out of the same bytes.
 _CODE = (
-    *("base", "config_document", "constraints", "danger", "document", "egress_document", "extends", "loading"),
-    *("notation", "patterns", "policy_document", "presets", "queue_document", "reading"),
+    *("base", "config_document", "constraints", "danger", "document", "egress_document", "extends"),
+    *("keychain_document", "loading", "notation", "patterns", "policy_document", "presets", "queue_document"),
+    *("reading", "secret_source"),
 )
 
 

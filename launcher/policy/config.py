@@ -23,7 +23,18 @@ class Config:
     that key, {} for the defaults; `queue` what `queue_document` made of that.
     """
 
-    __slots__ = ("_limits", "audit", "digest", "disabled_users", "egress", "id_range", "jwt", "operators", "queue")
+    __slots__ = (
+        "_limits",
+        "audit",
+        "digest",
+        "disabled_users",
+        "egress",
+        "id_range",
+        "jwt",
+        "keychain",
+        "operators",
+        "queue",
+    )
 
     def __init__(
         self,
@@ -43,6 +54,7 @@ class Config:
         self._limits = limits
         self.disabled_users = disabled_users
         self.egress: dict[str, Any] = {}
+        self.keychain: dict[str, Any] = {}
         self.queue: dict[str, Any] = {}
         self.digest = digest
 
@@ -69,6 +81,7 @@ class Config:
             "limits": self.limits.to_data(),
             "disabled_users": list(self.disabled_users),
             "egress": self.egress,
+            "keychain": self.keychain,
             "queue": self.queue,
             "digest": self.digest,
         }
@@ -87,5 +100,6 @@ class Config:
             digest=data["digest"],
         )
         config.egress = data["egress"]
+        config.keychain = data["keychain"]
         config.queue = data["queue"]
         return config

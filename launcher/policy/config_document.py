@@ -10,11 +10,16 @@ from launcher.policy import reading
 from launcher.policy.config import ON_FAILURE, Config
 from launcher.policy.document import Node, load
 from launcher.policy.egress_document import read_egress
+from launcher.policy.keychain_document import read_keychain
 from launcher.policy.policy_document import read_limits
 from launcher.policy.queue_document import read_queue
 from launcher.policy.reading import refuse
 
-KEYS = ("operators", "id_range", "jwt", "audit", "limits", "disabled_users", "egress", "queue")
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
 _JWT_KEYS = ("algorithm", "key", "key_file", "issuer", "audience")
 # Below 1000 are the host's own accounts, 65534 is nobody; above 2^31 some file systems and tools fail.
 _LEAST_ID, _MOST_ID = 1000, (1 << 31) - 2
@@ -28,22 +33,9 @@ def read_config(data: bytes, file: str) -> Config:
         return Config(digest=_digest(data))
     members = reading.mapping(load(data, file), "the configuration", KEYS)
     settings = Config(digest=_digest(data))
-    if "operators" in members:
-        settings.operators = reading.line(members["operators"], "operators")
-    if "id_range" in members:
-        settings.id_range = _id_range(members["id_range"])
-    if "jwt" in members:
-        settings.jwt = _jwt(members["jwt"])
-    if "audit" in members:
-        settings.audit = _audit(members["audit"])
-    if "limits" in members:
-        settings.limits = read_limits(members["limits"])
-    if "queue" in members:
-        settings.queue = read_queue(members["queue"])
-    if "disabled_users" in members:
-        settings.disabled_users = reading.texts(members["disabled_users"], "disabled_users")
-    if "egress" in members:
-        settings.egress = read_egress(members["egress"])
+    for key, read in _READERS.items():
+        if key in members:
+            setattr(settings, key, read(members[key]))
     return settings
 
 
@@ -111,3 +103,18 @@ def _audit(node: Node) -> dict[str, str]:
     if "on_failure" in members:
         found["on_failure"] = reading.word(members["on_failure"], "on_failure", ON_FAILURE)
     return found
+
+
+# Key, which is the attribute of Config too -> what reads its value.
+_READERS: dict[str, Callable[[Node], Any]] = {
+    "operators": lambda node: reading.line(node, "operators"),
+    "id_range": _id_range,
+    "jwt": _jwt,
+    "audit": _audit,
+    "limits": read_limits,
+    "disabled_users": lambda node: reading.texts(node, "disabled_users"),
+    "egress": read_egress,
+    "queue": read_queue,
+    "keychain": read_keychain,
+}
+KEYS = tuple(_READERS)

@@ -12,7 +12,8 @@ from launcher.policy.constraints import READERS
 from launcher.policy.document import INTEGER, TEXT, Node
 from launcher.policy.patterns import located
 from launcher.policy.reading import refuse
-from launcher.policy.secret_names import SOURCES, variable
+from launcher.policy.secret_names import variable
+from launcher.policy.secret_source import absolute, read_source
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,7 +38,6 @@ LIMITS: dict[str, tuple[str, str, int, int]] = {
 }
 _NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.")
 _LONGEST_NAME = 64
-_KEYRING_WORDS = 2  # service and user
 _DEFAULT_PROXY_PORT = 3128  # squid's registered port, where people look for a proxy
 
 
@@ -48,7 +48,7 @@ def read_egress(node: Node) -> dict[str, Any]:
         "secrets": _secrets,
         "upstream_proxy": _proxy,
         "no_proxy": _no_proxy,
-        "trust": lambda item: _absolute(item, "trust"),
+        "trust": lambda item: absolute(item, "trust"),
         "limits": _limits,
     }
     found: dict[str, Any] = {key: readers[key](members[key]) for key in members}
@@ -67,34 +67,8 @@ def _secrets(node: Node) -> dict[str, dict[str, Any]]:
         twin = next((other for other in found if variable(other) == variable(name)), "")
         if twin:
             refuse(place, f"{name!r} and {twin!r} are the same variable in a job: {variable(name)}")
-        found[name] = _source(member, name)
+        found[name] = read_source(member, name)
     return found
-
-
-def _source(node: Node, name: str) -> dict[str, Any]:
-    """One of {file: PATH}, {command: [PROGRAM, WORD, ...]}, {keyring: [SERVICE, USER]}."""
-    if node.kind == TEXT:
-        hint = "a secret does not belong into the configuration: {file: /etc/mlsandbox/secrets/NAME}"
-        refuse(node.place, f"the secret {name!r} must say where it is", hint)
-    members = reading.mapping(node, f"the secret {name!r}", SOURCES)
-    if len(members) != 1:
-        refuse(node.place, f"the secret {name!r} needs one source", f"one of: {' '.join(SOURCES)}")
-    kind, value = next(iter(members.items()))
-    if kind == "file":
-        return {kind: _absolute(value, "file")}
-    words = [reading.line(item, f"a word of {kind}") for item in reading.items(value, kind)]
-    if kind == "keyring" and len(words) != _KEYRING_WORDS:
-        refuse(value.place, "a keyring entry is a service and a user", "keyring: [SERVICE, USER]")
-    if kind == "command" and (not words or not words[0].startswith("/")):
-        refuse(value.place, "a command names its program by an absolute path", "command: [/usr/bin/pass, show, NAME]")
-    return {kind: words}
-
-
-def _absolute(node: Node, what: str) -> str:
-    path = reading.line(node, what)
-    if not path.startswith("/"):
-        refuse(node.place, f"{what} must be an absolute path")
-    return path
 
 
 def _proxy(node: Node) -> dict[str, Any]:

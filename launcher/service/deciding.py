@@ -13,7 +13,7 @@ from launcher.capability.scope import Scope
 from launcher.compile.base import BaseProfile
 from launcher.compile.compiler import compile_profile
 from launcher.compile.effective import granted
-from launcher.compile.options import ARGUMENTS, DEVICES, EGRESS, SOCKETS, Options
+from launcher.compile.options import ARGUMENTS, DEVICES, EGRESS, KEYCHAIN, SOCKETS, Options
 from launcher.errors import ConfigurationError, RefusedError, UsageError
 from launcher.policy.merge import base_handle, merge
 from launcher.service.asking import Asked, as_tenant, identify
@@ -157,7 +157,7 @@ def options_for(asked: Asked, declared: Declared | None) -> Options:
         declared=declared.needs if declared else None,
         limits=command_line_limits(request.limits),
         environment=tuple(request.environment),
-        supports=_SUPPORTS,
+        supports=(*_SUPPORTS, KEYCHAIN) if request.program else _SUPPORTS,
         allow_degraded=request.allow_degraded,
         now=int(time.time()),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 
 from launcher.canonical import canonical_json
 from launcher.enforce import interpreter
@@ -58,6 +59,7 @@ class MlProgram:
             "args": list(request.arguments),
             "home": profile["user"]["home"],
             "workspace": profile["workspace"],
+            "keychain": keychain(self._decided),
             "loopback": profile["network"]["loopback"],
             "modules": self._modules(),
             "compiled": _COMPILED if self._compiled() else None,
@@ -82,6 +84,22 @@ class MlProgram:
         events, denials = claims(data, who, most=_MOST_EVENTS)
         result.denials = [*result.denials, *denials]
         return events
+
+
+def keychain(decided: Decided | Remembered) -> dict[str, str]:
+    """The values of the configured entries that were granted, and of no other. Raises ConfigurationError.
+
+    An entry that is granted and not configured is not there: the program's `keychain.has` says so.
+    """
+    known, granted = decided.asked.snapshot.config.keychain, decided.profile.data["keychain"]
+    if not known or not granted:
+        return {}
+    from launcher.capability.permissions import Permissions
+    from launcher.egress.secrets import fetch
+
+    permissions, now = Permissions.from_data(decided.profile.data["permissions"]), time.time()
+    names = [name for name in known if permissions.decide("keychain", "read", name, now=now).allowed]
+    return {name: fetch(name, known[name]) for name in names}
 
 
 def _packages() -> list[str]:

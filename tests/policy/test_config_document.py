@@ -15,6 +15,7 @@ operators: launchers
 id_range: {{first: 1900000000, count: 65536}}
 jwt: {{algorithm: EdDSA, key: "{PEM}", issuer: "https://login.example.com", audience: mlsandbox}}
 audit: {{path: /var/log/a.jsonl, on_failure: continue}}
+keychain: {{deploy/github: {{file: /etc/k/github}}, db: {{command: [/usr/bin/pass, db]}}}}
 limits: {{max_memory: 8GiB}}
 disabled_users: [mallory]
 egress:
@@ -129,3 +130,19 @@ def test_a_wrong_key_or_value_is_an_error_at_its_place(
     assert message in caught.value.message
     assert hint in caught.value.hint
     assert caught.value.place == f"c.yaml:{line}:{column}"
+
+
+@pytest.mark.parametrize(
+    ("entry", "word"),
+    [
+        ("deploy/*: {file: /k}", "pattern"),
+        ("a//b: {file: /k}", "parts"),
+        ("a: plain-secret", "where it is"),
+        ("a: {file: k}", "absolute"),
+        ("a: {file: /k, command: [/x]}", "one source"),
+    ],
+)
+def test_an_entry_of_the_keychain_is_one_name_with_one_source(entry: str, word: str) -> None:
+    with pytest.raises(DocumentError, match=word) as caught:
+        read_config(f"keychain:\n  {entry}\n".encode(), "config.yaml")
+    assert "plain-secret" not in str(caught.value)
