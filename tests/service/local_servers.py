@@ -140,3 +140,27 @@ def private_file(path: str, content: str, uid: int, gid: int) -> str:
     if os.geteuid() == 0:
         os.chown(path, uid, gid)
     return path
+
+
+class EchoServer:
+    """Sends back what it gets."""
+
+    def __init__(self) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                conn, _ = self._listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(conn,), daemon=True).start()
+
+    def _serve(self, conn: socket.socket) -> None:
+        with conn:
+            _pump(conn, conn)
+
+    def close(self) -> None:
+        self._listener.close()
