@@ -567,3 +567,69 @@ def test_totals_are_json(make: MakeWorld) -> None:
     totals = world.ask(op="totals")
     assert totals["denied"] == 1 and totals["hosts"]["api.example.com"]["connections"] == 1
     assert json.dumps(totals) and os.getpid()
+
+
+def _use(world: World, way: str) -> None:
+    """One connection of a job, however it goes."""
+    name, _, act = way.partition(" ")
+    host = {"ok": "api.example.com", "gone": "gone.example.com", "private": "private.example.com"}.get(name, name)
+    port = 81 if act.endswith("81") else 443 if "tls" in act else 7000 if "tcp" in act else 80
+    if act.startswith("connect"):
+        with world.proxy() as conn:
+            conn.sendall(f"CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n".encode())
+            read_all(conn, 0.5)
+    elif act.startswith("socks"):
+        with world.proxy() as conn:
+            conn.sendall(b"\5\1\0\5\1\0\3" + bytes((len(host),)) + host.encode() + port.to_bytes(2, "big"))
+            read_all(conn, 0.5)
+    elif act.startswith("absolute"):
+        with world.proxy() as conn:
+            conn.sendall(f"GET http://{host}:{port}/ HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n".encode())
+            read_all(conn, 0.5)
+    else:
+        with connection(world, port, host) as conn:
+            if act.startswith("http"):
+                conn.sendall(get("/", f"{host}:{port}"))
+            elif act != "silent":
+                conn.sendall(b"\x16\3\1\0\5hello" if act.startswith("tls") else b"ping")
+            if act != "silent":
+                read_all(conn, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("way", "outcome", "reason"),
+    [
+        ("ok http", "ALLOWED", ""),
+        ("ok silent", "ALLOWED", "nothing was sent"),
+        ("ok http 81", "ALLOWED", "connection refused"),
+        ("gone http", "ALLOWED", "name does not resolve"),
+        ("private http", "DENIED", "resolved address not allowed: private"),
+        ("ok tls", "DENIED", "not a TLS 1.x ClientHello"),
+        ("ok tcp", "ALLOWED", ""),
+        ("private tcp", "DENIED", "resolved address not allowed: private"),
+        ("ok absolute", "ALLOWED", ""),
+        ("gone absolute", "ALLOWED", "name does not resolve"),
+        ("ok absolute 81", "ALLOWED", "connection refused"),
+        ("evil.example.org absolute", "DENIED", "not in allowlist"),
+        ("ok connect 81", "ALLOWED", "connection refused"),
+        ("gone connect", "ALLOWED", "name does not resolve"),
+        ("private connect", "DENIED", "resolved address not allowed: private"),
+        ("gone socks", "ALLOWED", "name does not resolve"),
+        ("evil.example.org socks", "DENIED", "not in allowlist"),
+    ],
+)
+def test_every_connection_is_one_event(make: MakeWorld, way: str, outcome: str, reason: str) -> None:
+    hosts = ["api.example.com", "gone.example.com", "private.example.com"]
+    rules = [
+        grant(hosts, ("http", "https"), ports=[80, 81, 443]),
+        grant([f"{host}:7000" for host in hosts], ("tcp",)),
+    ]
+    world = make(rules, answers={"gone.example.com": [], "private.example.com": ["10.0.0.1"]})
+    _use(world, way)
+    world.wait(lambda record: "audit" in record)
+    world.control.close()  # the end writes what is still open
+    audits = [record["audit"] for record in world.collect(0.5) if "audit" in record]
+    assert [event["outcome"] for event in audits] == [outcome], audits
+    assert audits[0]["detail"].get("reason", "") == reason
+    assert audits[0]["deciders"] == ([] if reason == "not in allowlist" else audits[0]["deciders"][:1])
+    assert {"via", "bytes_up", "bytes_down", "milliseconds", "generation"} <= set(audits[0]["detail"])

@@ -27,6 +27,7 @@ class Connection:
         "address",
         "allowed",
         "cut",
+        "failure",
         "host",
         "kind",
         "port",
@@ -44,6 +45,7 @@ class Connection:
         self.started = started
         self.scheme = ""
         self.address = ""
+        self.failure = ""  # of the network, where policy had let it through
         self.rule: Rule | None = None
         self.reported = False
         self.allowed: Callable[[Rules], bool] = lambda _rules: True  # asked again when the policy changes
@@ -63,21 +65,19 @@ class Trail:
         self.denied = 0
 
     def connection(self, conn: Connection, reason: str = "") -> None:
-        """A connection that was allowed and has ended."""
+        """A connection that was allowed and has ended, or could not be made."""
         if conn.reported:
             return
         conn.reported = True
-        row = self._row(conn.host)
-        row["connections"] += 1
-        row["bytes_up"] += conn.account.up
-        row["bytes_down"] += conn.account.down
+        reason = reason or conn.failure
+        self._count(conn)["connections"] += 1
         self._emit(self._event(conn, "ALLOWED", reason))
 
     def denial(self, conn: Connection, reason: str, missing: str = "") -> None:
         """A refusal. More than the rate allows are counted and told with the next one that is written."""
         conn.reported = True
         self.denied += 1
-        self._row(conn.host)["denied"] += 1
+        self._count(conn)["denied"] += 1
         if not self._denials.take(self._loop.now):
             self._dropped += 1
             return
@@ -112,6 +112,13 @@ class Trail:
     def totals(self) -> dict[str, Any]:
         """For `--result`: by host connections, denied, bytes_up, bytes_down; and the number of denials."""
         return {"hosts": self.hosts, "denied": self.denied}
+
+    def _count(self, conn: Connection) -> dict[str, int]:
+        """The row of the connection's host, its bytes added."""
+        row = self._row(conn.host)
+        row["bytes_up"] += conn.account.up
+        row["bytes_down"] += conn.account.down
+        return row
 
     def _row(self, host: str) -> dict[str, int]:
         key = clip(host) if host in self.hosts or len(self.hosts) < MAX_HOSTS else "(others)"

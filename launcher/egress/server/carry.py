@@ -39,7 +39,11 @@ class Carriage:
     async def dial(self) -> Stream:
         """The upstream connection, made now if need be. Raises DialError."""
         if self.upstream is None:
-            self.upstream, self.conn.address = await dial(self.job, self.to, self.rules, self.conn.account)
+            try:
+                self.upstream, self.conn.address = await dial(self.job, self.to, self.rules, self.conn.account)
+            except DialError as error:
+                self.conn.address, self.conn.failure = error.address, error.reason
+                raise
         return self.upstream
 
     def speaks(self, scheme: str) -> None:
@@ -72,13 +76,12 @@ async def carry(trip: Carriage) -> bool:
         if not taken:
             if trip.upstream is not None:
                 trip.upstream.close()
-            if trip.conn in trip.job.open or trip.conn.address:
-                trip.job.ended(trip.conn)
+            trip.job.ended(trip.conn)
     return taken
 
 
 async def _dial_failed(trip: Carriage, error: DialError) -> None:
-    """accept() came before the verdict, so a failed connect can only be shown as a reset; policy is also audited."""
+    """accept() came before the verdict, so a failed connect can only be shown as a reset; policy's is a denial."""
     if error.status == 403:
         trip.job.trail.denial(trip.conn, error.reason)
     trip.client.reset()
@@ -109,7 +112,8 @@ async def _web(trip: Carriage) -> bool:
         client.reset()
         return False
     if not first:
-        return False  # a client that only looked whether the port is open
+        trip.conn.failure = "nothing was sent"  # a client that only looked whether the port is open
+        return False
     client.push_back(first)
     scheme = HTTPS if first[:1] == b"\x16" else HTTP
     if scheme not in trip.opening.schemes:

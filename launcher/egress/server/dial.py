@@ -26,13 +26,17 @@ if TYPE_CHECKING:
 
 
 class DialError(Exception):
-    """`status` is what an HTTP client gets: 403 for an address that policy refuses, 502 and 504 for the network's."""
+    """`status` is what an HTTP client gets: 403 for an address that policy refuses, 502 and 504 for the network's.
 
-    def __init__(self, status: int, reason: str, code: int = 0) -> None:
+    `address` is the one that was tried, where it came to that.
+    """
+
+    def __init__(self, status: int, reason: str, code: int = 0, address: str = "") -> None:
         super().__init__(reason)
         self.status = status
         self.reason = reason
         self.errno = code
+        self.address = address
 
 
 async def dial(job: Job, to: Authority, rules: Sequence[Rule], account: Account) -> tuple[Stream, str]:
@@ -66,7 +70,7 @@ async def _direct(
         except TimeoutError:
             raise
         except OSError as error:
-            failure = DialError(502, os.strerror(error.errno or errno.EIO).lower(), error.errno or 0)
+            failure = DialError(502, os.strerror(error.errno or errno.EIO).lower(), error.errno or 0, address)
     raise failure
 
 
@@ -79,7 +83,7 @@ def _check(job: Job, address: str, rules: Sequence[Rule]) -> None:
         else Rules.address_refusal(rules, packed, own=job.resolver.own(address, job.options.own))
     )
     if kind:
-        raise DialError(403, f"resolved address not allowed: {kind}")
+        raise DialError(403, f"resolved address not allowed: {kind}", address=address)
 
 
 async def _connect(job: Job, address: str, port: int, deadline: float) -> Socket:

@@ -87,8 +87,7 @@ def _session(job: Job, client: Stream, name: Authority) -> Session:
 
 def _finish(session: Session) -> None:
     session.close()
-    if session.trip.conn.address:
-        session.job.ended(session.trip.conn)
+    session.job.ended(session.trip.conn)
 
 
 async def _connect(job: Job, client: Stream, request: Request) -> bool:
@@ -105,6 +104,7 @@ async def _connect(job: Job, client: Stream, request: Request) -> bool:
         await trip.dial()
     except DialError as error:
         await refuse.with_status(job, client, trip.conn, error.status, error.reason)
+        job.ended(trip.conn)  # where that was no denial
         return False
     return await _carry(trip, ESTABLISHED)
 
@@ -149,6 +149,7 @@ async def _socks(job: Job, client: Stream) -> bool:
         code = socks5.NOT_ALLOWED if error.status == 403 else _SOCKS_CODES.get(error.errno, socks5.HOST_UNREACHABLE)
         if error.status == 403:
             job.trail.denial(trip.conn, error.reason)
+        job.ended(trip.conn)
         await client.farewell(socks5.reply(code))
         return False
     return await _carry(trip, socks5.reply(socks5.SUCCEEDED))

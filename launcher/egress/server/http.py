@@ -252,6 +252,10 @@ class Session:
 
     async def _refuse(self, status: int, reason: str, missing: str = "") -> None:
         self._stop_upload()  # two readers of one socket would wait for each other
+        if status in {502, 504}:
+            self.trip.conn.failure = reason
+        elif self.trip.conn not in self.job.open:
+            self.trip.conn.reported = True  # by the denial of its only request
         to, kind = self.trip.to, self.trip.conn.kind
         conn = Connection(kind, to.host.text, to.port, self.job.account(()), self.job.loop.now)
         conn.scheme = self.scheme
