@@ -32,8 +32,10 @@ def run(control: int, events: int, network: dict[str, Any], settings: dict[str, 
     except OSError:
         return  # the sandbox was not built after all
 
+    encode = json.JSONEncoder(check_circular=False).encode
+
     def emit(event: dict[str, Any]) -> None:
-        data = json.dumps(event).encode("ascii") + b"\n"
+        data = encode(event).encode("ascii") + b"\n"
         while data:
             data = data[os.write(events, data) :]
 

@@ -8,15 +8,10 @@ NO_LIMIT = 1 << 62
 class Budget:
     """A number of bytes that may still move, shared by all connections that it covers."""
 
-    __slots__ = ("left", "used")
+    __slots__ = ("left",)
 
     def __init__(self, limit: int = NO_LIMIT) -> None:
         self.left = limit
-        self.used = 0
-
-    def spend(self, count: int) -> None:
-        self.left -= count
-        self.used += count
 
 
 class Bucket:
@@ -56,21 +51,27 @@ class Account:
         self.up = 0
         self.down = 0
 
+    # Called for every piece of every connection: comparisons are a fifth of what min() and a method cost.
+
     def may_send(self, wanted: int) -> int:
-        return self.may_receive(min(wanted, self.upload.left))
+        left = self.upload.left
+        return self.may_receive(wanted if wanted < left else left)  # noqa: FURB136  see above
 
     def may_receive(self, wanted: int) -> int:
         for budget in self.budgets:
-            wanted = min(wanted, budget.left)
-        return max(0, wanted)
+            if budget.left < wanted:  # noqa: PLR1730  see above
+                wanted = budget.left
+        return wanted if wanted > 0 else 0  # noqa: FURB136  see above
 
     def sent(self, count: int) -> None:
         self.up += count
-        self.upload.spend(count)
-        for budget in self.budgets:
-            budget.spend(count)
+        self.upload.left -= count
+        self._spend(count)
 
     def received(self, count: int) -> None:
         self.down += count
+        self._spend(count)
+
+    def _spend(self, count: int) -> None:
         for budget in self.budgets:
-            budget.spend(count)
+            budget.left -= count

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from launcher.egress.server.job import Job
 
 
+MAX_JUDGED = 1024  # addresses of one job whose verdict is kept: the same rules, the same verdict
+
+
 class DialError(Exception):
     """`status` is what an HTTP client gets: 403 for an address that policy refuses, 502 and 504 for the network's.
 
@@ -76,12 +79,14 @@ async def _direct(
 
 def _check(job: Job, address: str, rules: Sequence[Rule]) -> None:
     """One forbidden address refuses the whole answer: who mixes them in is not to be trusted with the rest."""
-    packed = addresses.parse(address)
-    kind = (
-        "unreadable"
-        if packed is None
-        else Rules.address_refusal(rules, packed, own=job.resolver.own(address, job.options.own))
-    )
+    own = job.resolver.own(address, job.options.own)
+    key = (address, own, tuple(rules))
+    kind = job.judged.get(key)
+    if kind is None:
+        if len(job.judged) >= MAX_JUDGED:
+            job.judged.clear()
+        packed = addresses.parse(address)
+        kind = job.judged[key] = "unreadable" if packed is None else Rules.address_refusal(rules, packed, own=own)
     if kind:
         raise DialError(403, f"resolved address not allowed: {kind}", address=address)
 

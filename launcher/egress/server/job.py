@@ -74,6 +74,7 @@ class Job:
         self.accepted = 0  # client connections that live
         self._uses: dict[str, GrantUse] = {}
         self._use_of: dict[Rule, GrantUse] = {}  # the same by rule, for speed
+        self.judged: dict[tuple[str, bool, tuple[Rule, ...]], str] = {}  # addresses: why they may not be dialled
         loop.failed = self.trail.failed
 
     # ---- budgets
@@ -164,6 +165,7 @@ class Job:
         """Judge by other rules from now on, and cut what they forbid."""
         self.rules = rules.at(time())
         self._use_of.clear()
+        self.judged.clear()
         self.trail.generation = rules.generation
         for conn in [conn for conn in self.open if not conn.allowed(self.rules)]:
             conn.cut("revoked")

@@ -205,17 +205,16 @@ class Loop:
         """One turn: descriptors, then timers, then what was put off."""
         events = self.epoll.poll(self._patience(), BATCH)
         self.now = monotonic()
+        readers, writers = self.readers, self.writers
         for fd, mask in events:
-            self._dispatch(fd, mask)
-        self._fire()
+            if mask & READ and (reader := readers.get(fd)) is not None:
+                reader()
+            if mask & WRITE and (writer := writers.get(fd)) is not None:
+                writer()
+        if self._timers and self._timers[0][0] <= self.now:
+            self._fire()
         for _ in range(len(self._soon)):
             self._soon.popleft()()
-
-    def _dispatch(self, fd: int, mask: int) -> None:
-        if mask & READ and (reader := self.readers.get(fd)) is not None:
-            reader()
-        if mask & WRITE and (writer := self.writers.get(fd)) is not None:
-            writer()
 
     def _patience(self) -> float:
         if self._soon:

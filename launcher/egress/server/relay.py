@@ -211,8 +211,8 @@ class Relay:
         client, upstream = self.client.fileno(), self.upstream.fileno()
         self.loop.readers[client] = self.loop.writers[upstream] = self.up.run
         self.loop.readers[upstream] = self.loop.writers[client] = self.down.run
-        self.loop.soon(self.up.run)
-        self.loop.soon(self.down.run)
+        self.up.run()
+        self.down.run()
 
     def close(self, reason: str, *, reset: bool = False) -> None:
         """Close both sockets; with `reset` so that neither end takes what it got for the whole."""
