@@ -15,6 +15,7 @@ from launcher.egress.server import dnsserver, explicit, refuse
 from launcher.egress.server.audit import Connection
 from launcher.egress.server.carry import carriage, carry
 from launcher.egress.server.names import is_synthetic
+from launcher.egress.server.relay import unpaced
 from launcher.egress.server.streams import Stream
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ class Acceptor:
         self._burst = 1
         # Accepted sockets inherit these (net/ipv4/tcp_minisocks.c, tcp_cong.c), which saves the calls for each.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        _unpaced(sock)
+        unpaced(sock)  # the job's end is the loopback of its namespace
 
     def run(self) -> None:
         for _ in range(self._burst):
@@ -97,16 +98,6 @@ class Acceptor:
             return
         job.loop.watch(client.fileno())
         job.loop.spawn(_run(job, stream, self._handler))
-
-
-def _unpaced(sock: Socket) -> None:
-    """The job's end is the loopback of its namespace: there is no congestion, and a host that uses bbr would pace each
-    segment by a timer of its own. reno is built into every kernel, and everybody may choose it.
-    """
-    try:
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, b"reno")
-    except OSError:
-        return  # the host's choice remains
 
 
 async def _run(job: Job, stream: Stream, handler: Handler) -> None:

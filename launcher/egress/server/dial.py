@@ -14,6 +14,7 @@ from launcher.egress.protocol import addresses
 from launcher.egress.protocol.authority import LITERAL, Authority
 from launcher.egress.protocol.http1 import HeadReader, parse_response
 from launcher.egress.protocol.malformed import Malformed
+from launcher.egress.server.relay import unpaced
 from launcher.egress.server.streams import Stream
 
 if TYPE_CHECKING:
@@ -96,6 +97,8 @@ async def _connect(job: Job, address: str, port: int, deadline: float) -> Socket
     sock = socket.SocketType(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
     try:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if address.startswith("127."):
+            unpaced(sock)
         job.loop.watch(sock.fileno())
         code = sock.connect_ex((address, port))
         if code == errno.EINPROGRESS:
