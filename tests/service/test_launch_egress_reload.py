@@ -62,7 +62,7 @@ def tunnels(host: Host, *ports: int) -> Iterator[subprocess.Popen[bytes]]:
 def until(process: subprocess.Popen[bytes], wanted: set[str]) -> None:
     """Reads what the job says until just these tunnels live."""
     assert process.stdout is not None
-    end, said = time.monotonic() + SOON, []
+    end, said, line = time.monotonic() + SOON, [], b""
     while time.monotonic() < end:
         line = process.stdout.readline()
         if not line:
