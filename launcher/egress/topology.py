@@ -89,24 +89,30 @@ def _ports(ranges: list[Interval]) -> list[int]:
     return [port for port in found if port not in {PROXY_PORT, DNS_PORT, REDIRECT_PORT}]
 
 
-def build(grants: Iterable[Grant]) -> list[Listener]:
+def build(grants: Iterable[Grant], *, loopback: bool = True) -> list[Listener]:
     """Bring the namespace of this thread up and open its listeners. Raises EnforcementError.
 
     nft is a convenience (readable refusals on every port, DNS to any server answered): where the kernel has no
-    nf_tables, listeners stand on the granted ports instead. Neither is the wall; the missing interface is.
+    nf_tables, listeners stand on the granted ports instead. Neither is the wall; the missing interface is. Without
+    `loopback`, what the processes of the job could say to each other there is refused too, which only nft can do.
     """
     grants = list(grants)
     _step("bring up", "the loopback interface", netlink.loopback_up)
     _step("route", "all addresses to loopback", netlink.local_default_routes)
-    return open_listeners(plan(grants, redirect=_redirect()))
+    specs = plan(grants, redirect=True)
+    own = None if loopback else [port for kind, _, _, port in specs if kind != "dns-udp"]
+    return open_listeners(specs if _redirect(own) else plan(grants, redirect=False))
 
 
-def _redirect() -> bool:
+def _redirect(own: list[int] | None) -> bool:
     from launcher.kernel import nft
 
     try:
-        nft.install(nft.redirect_rules(DNS_PORT, REDIRECT_PORT))
-    except OSError:
+        nft.install(nft.redirect_rules(DNS_PORT, REDIRECT_PORT, own))
+    except OSError as error:
+        if own is not None:
+            hint = "let the kernel have nf_tables, or grant network.loopback"
+            raise EnforcementError("take away", "the job's own loopback", error.errno or 0, hint=hint) from error
         return False
     return True
 

@@ -16,6 +16,10 @@ from launcher.kernel.netlink import (
     transact,
 )
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 NFPROTO_INET = 1
 NFNL_SUBSYS_NFTABLES = 10
 NFNL_MSG_BATCH_BEGIN = 16
@@ -122,11 +126,25 @@ def reject() -> bytes:
 # ---- the ruleset
 
 
+def _daddr4(network: bytes) -> bytes:
+    of_family = meta(NFT_META_NFPROTO) + equals(bytes((2,)))
+    return of_family + payload(NFT_PAYLOAD_NETWORK_HEADER, 16, len(network)) + equals(network)
+
+
+def _daddr6_loopback() -> bytes:
+    of_family = meta(NFT_META_NFPROTO) + equals(bytes((10,)))
+    return of_family + payload(NFT_PAYLOAD_NETWORK_HEADER, 24, 16) + equals(bytes(15) + b"\1")
+
+
 def _to_loopback() -> list[bytes]:
-    v4 = meta(NFT_META_NFPROTO) + equals(bytes((2,))) + payload(NFT_PAYLOAD_NETWORK_HEADER, 16, 1) + equals(b"\x7f")
-    v6 = meta(NFT_META_NFPROTO) + equals(bytes((10,)))
-    v6 += payload(NFT_PAYLOAD_NETWORK_HEADER, 24, 16) + equals(bytes(15) + b"\1")
-    return [v4 + accept(), v6 + accept()]
+    return [_daddr4(b"\x7f") + accept(), _daddr6_loopback() + accept()]
+
+
+def _to_listeners(dns_port: int, tcp_ports: Iterable[int]) -> list[bytes]:
+    """To our own sockets alone: 127.0.0.1 and ::1, where their ports are taken, and not another address of 127/8."""
+    ports = [(UDP, dns_port), *((TCP, port) for port in sorted({dns_port, *tcp_ports}))]
+    places = (_daddr4(bytes((127, 0, 0, 1))), _daddr6_loopback())
+    return [place + _port(protocol, port) + accept() for place in places for protocol, port in ports]
 
 
 def _port(protocol: bytes, port: int) -> bytes:
@@ -138,11 +156,13 @@ def _port(protocol: bytes, port: int) -> bytes:
     )
 
 
-def redirect_rules(dns_port: int, tcp_port: int) -> list[bytes]:
+def redirect_rules(dns_port: int, tcp_port: int, listeners: Iterable[int] | None = None) -> list[bytes]:
     """The batch: loopback is left alone, DNS and TCP go to our listeners, everything else is refused at once.
 
     nat:    loopback accept; udp|tcp dport 53 redirect to :dns; tcp redirect to :tcp
     filter: loopback accept; established,related accept; reject with icmpx admin-prohibited
+
+    With `listeners`, the TCP ports that are ours, the job has no loopback of its own: only they are reached there.
     """
     nat = [
         *_to_loopback(),
@@ -150,7 +170,8 @@ def redirect_rules(dns_port: int, tcp_port: int) -> list[bytes]:
         _port(TCP, 53) + redirect(dns_port),
         meta(NFT_META_L4PROTO) + equals(TCP) + redirect(tcp_port),
     ]
-    filtering = [*_to_loopback(), established() + accept(), reject()]
+    local = _to_loopback() if listeners is None else _to_listeners(dns_port, (tcp_port, *listeners))
+    filtering = [*local, established() + accept(), reject()]
     messages = [_begin(), _table()]
     for name, kind, priority, rules in (("nat_out", "nat", PRIORITY_NAT, nat), ("filter_out", "filter", 0, filtering)):
         messages.append(_chain(name, kind, priority))

@@ -125,7 +125,7 @@ class Egress(Network):
 
     def in_child(self, socket: socket) -> None:
         """Opens the listeners in the job's namespace and sends them. Raises EnforcementError."""
-        topology.send_listeners(socket, topology.build(_grants(self._network)[0]))
+        topology.send_listeners(socket, topology.build(_grants(self._network)[0], loopback=self._network["loopback"]))
 
     def in_launcher(self, socket: socket) -> None:
         """Hands the listeners to the proxy once it is ready. Raises EnforcementError, and the launch is refused."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from launcher.service.deciding import Decided
     from launcher.service.remembered import Remembered
 
-_NOTHING: dict[str, Any] = {"egress": [], "denied": []}
+_NOTHING: dict[str, Any] = {"loopback": False, "egress": [], "denied": []}
 
 
 class Renewed:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from launcher.enforce import interpreter
 from tests.egress.site import make_site
 from tests.sandboxed import ordinary_user
 from tests.service.local_servers import COMPANY, ConnectProxy
@@ -86,10 +87,12 @@ def online(host: Host, internet: ConnectProxy) -> Host:
     return host
 
 
+READ_WRITE = [{"patterns": ["@base/**"], "operations": ["read", "write", "delete"]}]
+
+
 def grant(host: Host, *network: dict[str, Any], **capabilities: Any) -> None:
-    files = [{"patterns": ["@base/**"], "operations": ["read", "write", "delete"]}]
     paths = [{"patterns": ["@base/**"], "operations": ["read", "write"]}]
-    host.policy({"file": files, "path": paths, "network": [*WEB, *network], **capabilities})
+    host.policy({"file": READ_WRITE, "path": paths, "network": [*WEB, *network], **capabilities})
 
 
 def launch(host: Host, *words: str, **rest: Any) -> Ran:
@@ -201,7 +204,9 @@ public class Fetch { public static void main(String[] a) throws Exception {
 def test_java_http_client(online: Host) -> None:
     need("javac")
     online.write("Fetch.java", JAVA)
-    grant(online, cmd=["*"])
+    # Debian keeps the JDK's settings in /etc, which a job sees only as far as it is granted
+    settings = [{"patterns": ["/etc/java-*/**"], "operations": ["read"]}]
+    grant(online, cmd=["*"], file=[*READ_WRITE, *settings])
     for name in (TUNNEL, OPENED):
         ran = launch(online, "java", "Fetch.java", f"https://{name}/v1/hello")
         assert ran.out == HELLO, ran
@@ -245,7 +250,25 @@ def _until(done: Any) -> None:
         time.sleep(0.1)
 
 
+@pytest.fixture
+def with_database(installation: str) -> Iterator[None]:
+    """The optional packages of the ML `database` module in the installation, as mlsandbox[postgres] would bring them."""
+    import psycopg
+
+    source = os.path.dirname(os.path.dirname(psycopg.__file__))
+    (target,) = glob.glob(f"{installation}/lib/python3*/site-packages")
+    names = [name for name in interpreter._DATABASE if os.path.exists(f"{source}/{name}")]
+    names = [name for name in names if not os.path.exists(f"{target}/{name}")]
+    for name in names:
+        copy = shutil.copytree if os.path.isdir(f"{source}/{name}") else shutil.copy
+        copy(f"{source}/{name}", f"{target}/{name}")
+    yield
+    for name in names:
+        shutil.rmtree(f"{target}/{name}", ignore_errors=True)
+
+
 @pytest.mark.full
+@pytest.mark.usefixtures("with_database")
 def test_psql_and_the_ml_database_module(online: Host) -> None:
     """The start-up packet is read: another database, and another user than the grant's, are refused in psql's own words."""
     need("psql")
