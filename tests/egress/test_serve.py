@@ -633,3 +633,28 @@ def test_every_connection_is_one_event(make: MakeWorld, way: str, outcome: str, 
     assert audits[0]["detail"].get("reason", "") == reason
     assert audits[0]["deciders"] == ([] if reason == "not in allowlist" else audits[0]["deciders"][:1])
     assert {"via", "bytes_up", "bytes_down", "milliseconds", "generation"} <= set(audits[0]["detail"])
+
+
+def test_nothing_is_left_behind_in_a_tunnel(make: MakeWorld) -> None:
+    """A relay may not wait for an edge that has been: urgent data stops a read short, an end comes with the last bytes."""
+    world = make([grant(["api.example.com:7000"], ("tcp",))])
+    with connection(world, 7000) as conn:
+        for size in (1, 10, 65536, 65537, 200_000):
+            conn.sendall(b"a" * size)
+            left = size
+            while left:
+                left -= len(conn.recv(min(left, 65536)))
+        conn.send(b"12345", socket.MSG_OOB)
+        conn.sendall(b"6789")
+        got = b""
+        while b"6789" not in got:
+            got += conn.recv(100)
+    for _ in range(20):
+        with connection(world, 7000) as conn:
+            conn.sendall(b"last")
+            conn.shutdown(socket.SHUT_WR)
+            assert read_all(conn) == b"lastbye"
+    world.control.close()
+    world.collect(0.5)
+    audits = [event for event in world.events() if event["outcome"] == "ALLOWED"]
+    assert len(audits) == 21, audits

@@ -61,6 +61,7 @@ class Trail:
         self._denials = Bucket(DENIALS_A_SECOND, DENIAL_BURST)
         self._dropped = 0
         self.generation = 0
+        self._deciders: dict[Rule, list[str]] = {}  # as they are written
         self.hosts: dict[str, dict[str, int]] = {}
         self.denied = 0
 
@@ -144,6 +145,14 @@ class Trail:
             "operation": conn.scheme or "tcp",
             "resource": clip(f"{shown}:{conn.port}"),
             "outcome": outcome,
-            "deciders": [conn.rule.decider] if conn.rule else [],
+            "deciders": self._decider(conn.rule) if conn.rule else [],
             "detail": detail,
         }
+
+    def _decider(self, rule: Rule) -> list[str]:
+        known = self._deciders.get(rule)
+        if known is None:
+            if len(self._deciders) >= MAX_HOSTS:
+                self._deciders.clear()
+            known = self._deciders[rule] = [rule.decider]
+        return known

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from launcher.egress.server.options import Options
     from launcher.egress.server.streams import Stream
 
+MAX_REMEMBERED = 512  # sets of rules whose budgets are kept
 SWEEP = 1.0  # seconds between looks at idle tunnels: one task for all, no timer for each
 
 
@@ -74,6 +75,7 @@ class Job:
         self.accepted = 0  # client connections that live
         self._uses: dict[str, GrantUse] = {}
         self._use_of: dict[Rule, GrantUse] = {}  # the same by rule, for speed
+        self._budgets: dict[tuple[Rule, ...], tuple[Budget, ...]] = {}
         self.judged: dict[tuple[str, bool, tuple[Rule, ...]], str] = {}  # addresses: why they may not be dialled
         loop.failed = self.trail.failed
 
@@ -94,8 +96,14 @@ class Job:
 
     def account(self, rules: Iterable[Rule]) -> Account:
         """A new account that draws on the job and on the grants of `rules`."""
-        uses = {id(use): use.budget for use in map(self.use, rules)}
-        return Account(self.budget, *uses.values(), upload=self.upload)
+        key = tuple(rules)
+        budgets = self._budgets.get(key)
+        if budgets is None:
+            if len(self._budgets) >= MAX_REMEMBERED:
+                self._budgets.clear()
+            uses = {id(use): use.budget for use in map(self.use, key)}
+            budgets = self._budgets[key] = (self.budget, *uses.values())
+        return Account(*budgets, upload=self.upload)
 
     def admit(self, rule: Rule) -> str:
         """Take one request or connection under `rule`; the reason where a limit refuses it."""
@@ -165,6 +173,7 @@ class Job:
         """Judge by other rules from now on, and cut what they forbid."""
         self.rules = rules.at(time())
         self._use_of.clear()
+        self._budgets.clear()
         self.judged.clear()
         self.trail.generation = rules.generation
         for conn in [conn for conn in self.open if not conn.allowed(self.rules)]:

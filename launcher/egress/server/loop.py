@@ -16,9 +16,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator
 
-EVENTS = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
+EVENTS = select.EPOLLIN | select.EPOLLPRI | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
 READ = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 WRITE = select.EPOLLOUT | select.EPOLLHUP | select.EPOLLERR
+# A stream that was read short holds nothing more (epoll(7)) unless its end, an error or urgent data, where the kernel
+# stops a read, was part of the same edge.
+MORE = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR | select.EPOLLPRI
 BATCH = 256  # events taken at once: bounds how long one turn of the loop is
 NEVER = float("inf")
 
@@ -72,6 +75,7 @@ class Loop:
         self.readers: dict[int, Callable[[], None]] = {}
         self.writers: dict[int, Callable[[], None]] = {}
         self.now = monotonic()
+        self.drained = False  # whether, for who is called now, a short read means that there is nothing more
         self.tasks: set[Task] = set()
         self.failed: Callable[[BaseException], None] = _raise
         self._soon: deque[Callable[[], None]] = deque()
@@ -208,7 +212,9 @@ class Loop:
         readers, writers = self.readers, self.writers
         for fd, mask in events:
             if mask & READ and (reader := readers.get(fd)) is not None:
+                self.drained = not mask & MORE
                 reader()
+                self.drained = False
             if mask & WRITE and (writer := writers.get(fd)) is not None:
                 writer()
         if self._timers and self._timers[0][0] <= self.now:

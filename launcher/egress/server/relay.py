@@ -72,7 +72,7 @@ def _release(pipe: tuple[int, int], *, empty: bool) -> None:
 class _Direction:
     """One way. `run` moves what it can; it is called whenever either socket may be ready."""
 
-    __slots__ = ("allowance", "bulk", "count", "ended", "held", "kept", "pipe", "relay", "source", "target")
+    __slots__ = ("allowance", "bulk", "count", "ended", "held", "kept", "pipe", "relay", "short", "source", "target")
 
     def __init__(self, relay: Relay, source: Socket, target: Socket, *, up: bool) -> None:
         account = relay.account
@@ -85,6 +85,7 @@ class _Direction:
         self.count = account.sent if up else account.received
         self.pipe: tuple[int, int] | None = None
         self.held = 0
+        self.short = False  # the last read gave less than was asked for
         self.ended = False
 
     def run(self) -> None:
@@ -101,9 +102,11 @@ class _Direction:
     def _move(self) -> bool:
         """True when the turn is used up while there may be more."""
         left = TURN
+        drained = self.relay.loop.drained
+        self.short = False
         while left > 0:
             moved = self._splice() if self.bulk or self.held else self._small()
-            if not moved:
+            if not moved or (drained and self.short):
                 return False
             left -= moved
         return True
@@ -125,6 +128,7 @@ class _Direction:
             return 0
         self.relay.used = self.relay.loop.now
         self.count(got)
+        self.short = got < allowed
         self.bulk = got == SMALL
         return self._send(_buffer[:got])
 
