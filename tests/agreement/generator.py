@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 TOPS = ("d0", "d1")
 LIVE = "live"
+MEANT = ["git-hooks", "git-config", "agents", "ci", "editors"]  # what of the danger list a live tree must mean
 SUBS = ("in", "im", "out", "i n", "In")
 STEMS = ("a", "b", "ab", "k[1]", "A", "é", ".e", "two\nlines", "\udcff")
 ENDS = (".csv", ".csw", ".CSV", ".txt", ".")
@@ -146,7 +147,7 @@ class Generator:
             (["read", "write"], ["write"], ["read", "write", "delete"], ["write", "delete"], ["read", "delete"])
         )
         self._near += [(f"{self._directory((LIVE,))}/{self._name()}", right) for right in rights * 3]
-        return {"patterns": [f"{LIVE}/**"], "operations": rights, "live": True}
+        return {"patterns": [f"{LIVE}/**"], "operations": rights, "live": True, "allow_danger": MEANT}
 
     def _command(self, workspace: str) -> str | list[str]:
         random = self._random

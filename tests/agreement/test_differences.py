@@ -9,6 +9,7 @@ import subprocess
 
 import pytest
 
+from tests.agreement.generator import MEANT
 from tests.sandboxed import REPOSITORY, Host
 
 pytestmark = pytest.mark.kernel
@@ -75,7 +76,7 @@ def test_05_a_denied_listing_shows_granted_names_only(host: Host) -> None:
 
 def test_06_a_file_that_may_not_be_read_is_moved_without_being_read(host: Host) -> None:
     host.write("live/secret", "secret\n")
-    live = {"patterns": ["live/**"], "operations": ["write", "delete"], "live": True}
+    live = {"patterns": ["live/**"], "operations": ["write", "delete"], "live": True, "allow_danger": MEANT}
     host.policy({**SHELL, "file": [live, reading("other/*")]})
     host.write("other/a", "a\n")
     ran = host.launch("sh", "-c", "mv live/secret live/moved; cat live/moved; mv live/moved other/a; cat other/a")

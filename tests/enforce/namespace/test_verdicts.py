@@ -6,6 +6,7 @@ import os
 
 import pytest
 
+from tests.agreement.generator import MEANT
 from tests.sandboxed import Host
 
 pytestmark = pytest.mark.kernel
@@ -17,7 +18,7 @@ def test_a_live_tree_inside_a_staged_one_is_refused(host: Host) -> None:
     grant of reading and deleting let the job write to the host."""
     host.write("live/old", "old\n")
     file = [
-        {"patterns": ["live/**"], "operations": ["read", "delete"], "live": True},
+        {"patterns": ["live/**"], "operations": ["read", "delete"], "live": True, "allow_danger": MEANT},
         {"patterns": ["**/x"], "operations": ["write"]},
     ]
     host.policy({**SHELL, "file": file})
@@ -30,7 +31,7 @@ def test_names_that_are_readable_around_a_live_tree_do_not_make_it_readable(host
     host.write("live/secret", "secret\n")
     host.write("a.csv", "a\n")
     file = [
-        {"patterns": ["live/**"], "operations": ["write"], "live": True},
+        {"patterns": ["live/**"], "operations": ["write"], "live": True, "allow_danger": MEANT},
         {"patterns": ["**/*.csv"], "operations": ["read"]},
     ]
     host.policy({**SHELL, "file": file})
