@@ -83,7 +83,7 @@ class Service:
     def client(self) -> Client:
         until = time.monotonic() + 30
         while True:
-            found = connect(Locations.below(self.root))
+            found = connect(Locations.below(self.root).socket)
             if found:
                 return found
             if time.monotonic() > until:
