@@ -35,13 +35,31 @@ class Served:
     the job, the audit log that is open, and the fork server.
     """
 
-    __slots__ = ("acting", "job", "log", "sandboxes")
+    __slots__ = ("acting", "job", "kept", "log", "sandboxes")
 
-    def __init__(self, acting: Acting, job: str, log: AuditLog, sandboxes: Sandboxes) -> None:
+    def __init__(self, acting: Acting, job: str, log: AuditLog, sandboxes: Sandboxes, kept: Kept) -> None:
         self.acting = acting
         self.job = job
         self.log = log
         self.sandboxes = sandboxes
+        self.kept = kept
+
+
+class Kept:
+    """What one process of the service keeps between launches: the snapshot that it read, which is held against its
+    sources each time, and the answers to questions that were asked before (`remembered`).
+    """
+
+    __slots__ = ("answers", "snapshot")
+
+    def __init__(self) -> None:
+        self.snapshot: Snapshot | None = None
+        self.answers: dict[str, dict[str, Any]] = {}
+
+    def load(self, locations: Locations) -> Snapshot:
+        """The configuration as it is now. Raises ConfigurationError."""
+        self.snapshot = cache.load_again(locations, self.snapshot, strict=True)
+        return self.snapshot
 
 
 class Asked:
@@ -57,7 +75,7 @@ class Asked:
         self.served = served
         self.locations = Locations.find(request.root)
         _check_root(self.locations.root)
-        snapshot = cache.load(self.locations, strict=True if served else None)
+        snapshot = served.kept.load(self.locations) if served else cache.load(self.locations)
         self.acting: Acting = served.acting if served else identify(request, snapshot, self.locations)
         if self.acting.for_somebody_else and not served:
             snapshot = cache.load(self.locations, strict=True)

@@ -19,22 +19,24 @@ from launcher.service.forkserver import CLONE, CLONED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from launcher.enforce.namespace.backend import Prepared
     from launcher.enforce.namespace.channel import Channel
+    from launcher.enforce.namespace.operations import Operation
     from launcher.enforce.result import Result
 
 
 class Waiting:
     """A sandbox whose pid 1 waits for its spec. `pidfd` becomes readable when all of it has ended."""
 
-    __slots__ = ("control", "pid", "pidfd")
+    __slots__ = ("built", "control", "pid", "pidfd")
 
     def __init__(self, pid: int, pidfd: int, control: Channel) -> None:
         self.pid = pid
         self.pidfd = pidfd
         self.control = control
+        self.built: Sequence[Operation] = ()  # the steps that it has taken while it waited
 
     def kill(self) -> None:
         """Ends everything in it; nothing where that has happened."""
@@ -61,21 +63,33 @@ class Sandboxes:
         self._requests: Channel | None = None
         self._asked: list[Channel] = []  # our ends, in the order of the requests that are not answered yet
         self._ready: list[Waiting] = []
+        self._common: Sequence[Operation] = ()  # how the last sandbox began
 
-    def take(self) -> Waiting:
-        """A sandbox that waits. Raises EnforcementError."""
-        if not self._ready:
-            if not self._asked:
-                self._ask()
-            self._ready.append(self._answer())
-        return self._ready.pop(0)
+    def take(self, common: Sequence[Operation] = ()) -> Waiting:
+        """A sandbox that waits, and has taken none of another's steps. Raises EnforcementError."""
+        while self._ready or self._asked:
+            waiting = self._ready.pop(0) if self._ready else self._answer()
+            if not waiting.built or _begins(common, waiting.built):
+                return waiting
+            waiting.close()  # what it shows is not what this one begins with
+        self._ask()
+        return self._answer()
 
     def refill(self) -> None:
         """Asks for as many as are to be there ahead, without waiting for them. Raises EnforcementError."""
         while self._asked and self._answered():
             self._ready.append(self._answer())
+        for waiting in self._ready:
+            if self._common and not waiting.built:
+                handover.send_operations(waiting.control, self._common)
+                waiting.built = self._common
         while len(self._ready) + len(self._asked) < self._ahead:
             self._ask()
+
+    @property
+    def outstanding(self) -> bool:
+        """Whether there are some that were asked for and have not been heard of."""
+        return bool(self._asked)
 
     def drop(self) -> None:
         """Ends those that wait: they are of no use for a while."""
@@ -130,11 +144,13 @@ class Sandboxes:
 
     def begin(self, sandbox: Sandbox) -> Waiting:
         """Hands the spec over to a pid 1, which builds. Raises EnforcementError."""
-        waiting = self.take()
+        spec, plan = sandbox.spec, sandbox.prepared.plan
+        common = plan.operations[: plan.common]
+        waiting = self.take(common)
+        self._common = self._common if _begins(common, self._common) else common
         doors = sandbox.cgroup.doors() if sandbox.cgroup else []
-        spec = sandbox.spec
         try:
-            handover.send_spec(waiting.control, spec, spec.operations, doors)
+            handover.send_spec(waiting.control, spec, spec.operations[len(waiting.built) :], doors)
         except OSError as error:
             waiting.close()
             raise EnforcementError("hand over", "the sandbox's plan", error.errno or 0) from error
@@ -162,6 +178,12 @@ class Sandboxes:
             supervision.account()
             os.close(waiting.pidfd)
             close(sandbox)
+
+
+def _begins(operations: Sequence[Operation], beginning: Sequence[Operation]) -> bool:
+    return len(beginning) <= len(operations) and all(
+        one is other or one.same(other) for one, other in zip(operations, beginning, strict=False)
+    )
 
 
 def close(sandbox: Sandbox) -> None:

@@ -22,7 +22,7 @@ from launcher.identity.user import User
 from launcher.policy import cache
 from launcher.policy.paths import Locations
 from launcher.service import inspecting, launches, received
-from launcher.service.asking import Served
+from launcher.service.asking import Kept, Served
 from launcher.service.calls import error_data
 from launcher.service.loop import READ, WRITE, Loop
 from launcher.service.request import LONGEST_PROGRAM
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 AHEAD = 4  # sandboxes that wait for the next launches
 RENEW_AFTER = 2000  # sandboxes of one fork server: then its memory begins anew
+_REFILL = 0.005  # seconds until those that were asked for are looked for
 IDLE = 30.0  # seconds without a launch, after which none wait
 _OBJECTS_BEFORE_COLLECTING = 50_000
 
@@ -67,6 +68,8 @@ class Tenant:
         self.sandboxes = Sandboxes(self._fork_server, ahead=AHEAD, renew_after=RENEW_AFTER)
         self.jobs: dict[str, RunningJob] = {}
         self._expected: dict[str, _socket.socket] = {}  # on which clients pass the descriptors of their jobs
+        self._kept = Kept()
+        self._refilling = False
         self._used = False
 
     def run(self) -> None:
@@ -167,7 +170,7 @@ class Tenant:
         self.jobs[job] = made
         self.say({"job": job, "started": True})
         made.sync()
-        self.loop.soon(self._refill)
+        self._refill_in(0.0)
 
     def _understood(self, message: Message, job: str) -> tuple[Request, Served]:
         """What was asked for, by whom. Raises UsageError."""
@@ -177,7 +180,7 @@ class Tenant:
             request.source = data["source"].encode("utf-8", "surrogateescape")
         acting = message["acting"]
         who = Acting(User.from_data(acting["user"]), User.from_data(acting["caller"]), operator=acting["operator"])
-        return request, Served(who, job, self._log, self.sandboxes)
+        return request, Served(who, job, self._log, self.sandboxes, self._kept)
 
     def _answer(self, message: Message) -> None:
         job = message["job"]
@@ -209,10 +212,20 @@ class Tenant:
         self.say({"job": job, **outcome})
 
     def _refill(self) -> None:
+        """Asks for sandboxes ahead, and comes back for those that are not there yet."""
+        self._refilling = False
         try:
             self.sandboxes.refill()
         except SandboxError as error:
             _failed(error)
+            return
+        if self.sandboxes.outstanding:
+            self._refill_in(_REFILL)
+
+    def _refill_in(self, seconds: float) -> None:
+        if not self._refilling:
+            self._refilling = True
+            self.loop.at(seconds, self._refill)
 
     def _idle(self) -> None:
         if not self._used:

@@ -64,6 +64,7 @@ class Prepared:
         names = [name for name in profile["view"]["etc"] if not _replaced(f"/etc/{name}", self.job.etc)]
         plan.operations += etc_operations(names, self.job.identity, home, hostname, shell)
         plan.operations += [File(path, content) for path, content in sorted(self.job.etc.items())]
+        plan.common = len(plan.operations)
         plan.operations += self.job.mounts
         plan.rules += self.job.rules
         plan_directories(plan, [home, profile["workspace"]])

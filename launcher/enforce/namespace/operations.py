@@ -147,6 +147,11 @@ class Operation:
         names: tuple[str, ...] = self.__slots__
         return [(name, getattr(self, name)) for name in names]
 
+    def same(self, other: Operation) -> bool:
+        """Whether `other` is this very step."""
+        names: tuple[str, ...] = self.__slots__
+        return type(self) is type(other) and all(getattr(self, name) == getattr(other, name) for name in names)
+
     def acquire(self, identity: Identity) -> None:
         """In the launcher, before the sandbox is cloned: what only the launcher can open. Raises OSError."""
 

@@ -18,13 +18,15 @@ class MountPlan:
 
     `over` are mounts on top of the staged areas. `warnings` are sentences for the caller: a denied file with a second
     name, a granted directory that is not there. `sockets`: the job may use Unix sockets, so none may
-    come with a tree that is mounted whole (kernel-facts 5).
+    come with a tree that is mounted whole (kernel-facts 5). `common`: so many operations at the beginning show nothing
+    but the host's system and what is synthesised; they may be taken before the launch is asked for.
     """
 
-    __slots__ = ("executables", "operations", "over", "rules", "sealed", "sockets", "staged", "warnings")
+    __slots__ = ("common", "executables", "operations", "over", "rules", "sealed", "sockets", "staged", "warnings")
 
     def __init__(self) -> None:
         self.operations: list[Operation] = []
+        self.common = 0
         self.rules: list[Rule] = []
         self.staged: list[Staged] = []
         self.over: list[Bind | Tree] = []
