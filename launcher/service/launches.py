@@ -28,17 +28,10 @@ _O_PATH = 0o10000000
 _STDIO = 3
 # What a client may pass on: what a terminal or kill(1) sends to a command. SIGWINCH: the terminal's size has changed.
 SIGNALS = frozenset(
-    [
-        _signal.SIGINT,
-        _signal.SIGTERM,
-        _signal.SIGHUP,
-        _signal.SIGQUIT,
-        _signal.SIGUSR1,
-        _signal.SIGUSR2,
-        _signal.SIGSTOP,
-        _signal.SIGCONT,
-        _signal.SIGWINCH,
-    ]
+    {
+        *(_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP, _signal.SIGQUIT, _signal.SIGUSR1, _signal.SIGUSR2),
+        *(_signal.SIGSTOP, _signal.SIGCONT, _signal.SIGWINCH, _signal.SIGKILL),
+    }
 )
 
 
