@@ -17,7 +17,7 @@ from _weakref import ref
 
 from launcher.canonical import canonical_json
 from launcher.capability.kinds import KINDS
-from launcher.runtime.constraints import TokenError, meet, met, parsed, refusal
+from launcher.runtime.constraints import TokenError, met, parsed, refusal
 from launcher.runtime.verdicts import DECIDING
 
 TYPE_CHECKING = False
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 # Made when the process starts and never written anywhere: a checksum cannot be computed outside it.
 _SECRET = os.urandom(32)
-_LOCK = RLock()
-_records: dict[str, _Record] = {}
+LOCK = RLock()
+RECORDS: dict[str, Record] = {}
 
 # How many times a token may be handed on when nothing is said, and the word for no end.
 DEFAULT_DELEGATIONS = 3
@@ -79,7 +79,7 @@ class CapabilityToken:
         return f"<CapabilityToken {self.type} {self.id[:12]}>"
 
 
-class _Record:
+class Record:
     """What the process knows of a token: its permissions made ready, its parent, and what happened to it."""
 
     __slots__ = (
@@ -87,7 +87,7 @@ class _Record:
         "uses", "window",
     )  # fmt: skip
 
-    def __init__(self, token: CapabilityToken, parent: _Record | None, permissions: Permissions | None) -> None:
+    def __init__(self, token: CapabilityToken, parent: Record | None, permissions: Permissions | None) -> None:
         self.token = ref(token, _forget(token.id))
         # Kept here too: a child is bound by its parent's limits although the parent's token may have been dropped.
         self.type = token.type
@@ -102,9 +102,9 @@ class _Record:
         self.cpu = time.process_time()
         self.window: list[float] = []
 
-    def chain(self) -> Iterable[_Record]:
+    def chain(self) -> Iterable[Record]:
         """The record itself and those it was delegated from."""
-        record: _Record | None = self
+        record: Record | None = self
         while record is not None:
             yield record
             record = record.parent
@@ -112,7 +112,7 @@ class _Record:
 
 def _forget(token_id: str) -> Any:
     def dropped(_: object) -> None:
-        _records.pop(token_id, None)
+        RECORDS.pop(token_id, None)
 
     return dropped
 
@@ -153,20 +153,20 @@ def create_capability_token(
         resource_patterns = constraints.pop("hosts", None)
     limits = parsed(constraints)
     if expires_in is not None:
-        limits["expires_at"] = now + _seconds(expires_in)
+        limits["expires_at"] = now + seconds_of(expires_in)
     if max_usage_count is not None:
         limits |= parsed({"max_uses": max_usage_count})
     fields = {
         "type": capability_type,
-        "operations": _operations(capability_type, allowed_operations),
-        "patterns": None if resource_patterns is None else _words("paths", resource_patterns),
+        "operations": operations_of(capability_type, allowed_operations),
+        "patterns": None if resource_patterns is None else words_of("paths", resource_patterns),
         "constraints": limits,
         "holder": holder,
     }
-    return _issue(fields, None, scope, now)
+    return issue(fields, None, scope, now)
 
 
-def _issue(fields: dict[str, Any], parent: _Record | None, scope: Scope | None, now: float) -> CapabilityToken:
+def issue(fields: dict[str, Any], parent: Record | None, scope: Scope | None, now: float) -> CapabilityToken:
     origin = parent.token() if parent else None
     token = CapabilityToken(
         id="cap_" + os.urandom(16).hex(),
@@ -175,9 +175,9 @@ def _issue(fields: dict[str, Any], parent: _Record | None, scope: Scope | None, 
         issued_at=now,
         **fields,
     )
-    record = _Record(token, parent, _permissions(token, scope))
-    with _LOCK:
-        _records[token.id] = record
+    record = Record(token, parent, _permissions(token, scope))
+    with LOCK:
+        RECORDS[token.id] = record
     return token
 
 
@@ -209,24 +209,24 @@ def _network_constraints(token: CapabilityToken) -> dict[str, Any]:
     return {key: list(token.constraints[key]) for key in ("ports", "methods") if key in token.constraints}
 
 
-def _operations(kind: str, wanted: Iterable[str] | None) -> tuple[str, ...] | None:
+def operations_of(kind: str, wanted: Iterable[str] | None) -> tuple[str, ...] | None:
     if wanted is None:
         return None
-    words = _words("operations", wanted)
+    words = words_of("operations", wanted)
     for word in words:
         if word not in KINDS[kind].operations:
             raise refusal("unknown_operation", f"no operation {kind}.{word}", word, KINDS[kind].operations)
     return tuple(sorted(set(words)))
 
 
-def _words(what: str, values: Iterable[str]) -> tuple[str, ...]:
+def words_of(what: str, values: Iterable[str]) -> tuple[str, ...]:
     words = () if isinstance(values, str) else tuple(values)
     if isinstance(values, str) or not all(isinstance(word, str) for word in words):
         raise TokenError(f"invalid_{what}_constraint", f"{what} must be a list of strings")
     return words
 
 
-def _seconds(span: timedelta | float) -> float:
+def seconds_of(span: timedelta | float) -> float:
     seconds = span if isinstance(span, (int, float)) else span.total_seconds()
     if isinstance(span, bool) or seconds != seconds:  # noqa: PLR0124  NaN compares as neither early nor late
         raise TokenError("invalid_expires_in_constraint", "expires_in must be a timedelta or seconds")
@@ -236,11 +236,11 @@ def _seconds(span: timedelta | float) -> float:
 # --- use ------------------------------------------------------------------------------------------------
 
 
-def _record_of(token: object) -> _Record:
+def record_of(token: object) -> Record:
     """The record of a token that this process made. Raises TokenError for anything else."""
     if not isinstance(token, CapabilityToken):
         raise TokenError("capability_not_found", "not a capability token")
-    record = _records.get(getattr(token, "id", ""))
+    record = RECORDS.get(getattr(token, "id", ""))
     if record is None or record.token() is not token:
         raise TokenError("capability_not_found", "a capability token that was not made here")
     if token.checksum != _checksum(token):
@@ -253,14 +253,14 @@ def check(token: CapabilityToken, operation: str, resource: Any, *, holder: str 
 
     `context` is as for `Permissions.decide`, and `size` in bytes of what would be written. Nothing is charged.
     """
-    record = _record_of(token)
+    record = record_of(token)
     if holder and holder != token.holder:
         raise TokenError("principal_mismatch", f"the token is held by {token.holder}, not by {holder}")
     for link in record.chain():
         _check_link(link, operation, resource, context)
 
 
-def _check_link(link: _Record, operation: str, resource: Any, context: dict[str, Any]) -> None:
+def _check_link(link: Record, operation: str, resource: Any, context: dict[str, Any]) -> None:
     if link.revoked:
         raise TokenError("capability_revoked", f"revoked: {link.revoked}")
     if link.operations is not None and operation not in link.operations:
@@ -274,8 +274,8 @@ def _check_link(link: _Record, operation: str, resource: Any, context: dict[str,
 
 def use(token: CapabilityToken, operation: str, resource: Any, *, holder: str = "", **context: Any) -> None:
     """As `check`, and charges one use to the token and to all that it was delegated from, or to none of them."""
-    with _LOCK:
-        record = _record_of(token)
+    with LOCK:
+        record = record_of(token)
         try:
             check(token, operation, resource, holder=holder, **context)
             _check_counts(record)
@@ -290,7 +290,7 @@ def use(token: CapabilityToken, operation: str, resource: Any, *, holder: str = 
                 link.window.append(now)
 
 
-def _check_counts(record: _Record) -> None:
+def _check_counts(record: Record) -> None:
     now = time.time()
     for link in record.chain():
         most = link.constraints.get("max_uses")
@@ -304,106 +304,10 @@ def _check_counts(record: _Record) -> None:
 
 def usage(token: CapabilityToken) -> dict[str, Any]:
     """`uses`, `denied`, `last_used` (seconds since the epoch, 0 for never), `revoked` (the reason, or "")."""
-    record = _record_of(token)
+    record = record_of(token)
     return {
         "uses": record.uses,
         "denied": record.denied,
         "last_used": record.last_used,
         "revoked": next((link.revoked for link in record.chain() if link.revoked), ""),
     }
-
-
-# --- handing on and taking back -------------------------------------------------------------------------
-
-
-def revoke(token: CapabilityToken, reason: str = "revoked by hand") -> int:
-    """Ends `token` and everything delegated from it, at once. The number of tokens that this ended."""
-    with _LOCK:
-        record = _record_of(token)
-        ended = sum(
-            1
-            for other in _records.values()
-            if record in other.chain() and not any(link.revoked for link in other.chain())
-        )
-        record.revoked = record.revoked or reason
-        return ended
-
-
-def revoke_all(holder: str, reason: str = "revoked by hand") -> int:
-    """Ends all tokens of `holder` with everything delegated from them. The number of tokens that this ended."""
-    with _LOCK:
-        held = [record.token() for record in list(_records.values())]
-        return sum(revoke(token, reason) for token in held if token is not None and token.holder == holder)
-
-
-def delegate(
-    token: CapabilityToken,
-    to: str,
-    *,
-    holder: str = "",
-    resource_patterns: Iterable[str] | None = None,
-    allowed_operations: Iterable[str] | None = None,
-    expires_in: timedelta | float | None = None,
-    max_usage_count: int | None = None,
-    **constraints: Any,
-) -> CapabilityToken:
-    """A token for `to` that allows at most what `token` allows; what is left out is inherited.
-
-    Of `resource_patterns` those are kept that lie within the parent's, exactly. `holder` is who hands it on. Raises
-    TokenError: `delegation_not_allowed`, `principal_mismatch`, `constraint_conflict` when nothing would be left.
-    """
-    with _LOCK:
-        record = _record_of(token)
-        if holder and holder != token.holder:
-            raise TokenError("principal_mismatch", f"the token is held by {token.holder}, not by {holder}")
-        left = token.constraints.get("max_delegations", DEFAULT_DELEGATIONS)
-        if any(link.revoked for link in record.chain()) or (left != UNLIMITED and left <= 0):
-            raise TokenError("delegation_not_allowed", "the token may not be handed on")
-        wanted = parsed(constraints)
-        if expires_in is not None:
-            wanted["expires_at"] = time.time() + _seconds(expires_in)
-        if max_usage_count is not None:
-            wanted |= parsed({"max_uses": max_usage_count})
-        limits = meet(token.constraints, wanted)
-        if left != UNLIMITED:
-            # One level fewer is left to hand on, whatever the child asks for.
-            limits["max_delegations"] = min(limits.get("max_delegations", left), left - 1)
-        fields = {
-            "type": token.type,
-            "operations": _narrowed(token.operations, _operations(token.type, allowed_operations)),
-            "patterns": _contained(record, token, resource_patterns),
-            "constraints": limits,
-            "holder": to,
-        }
-        scope = record.permissions.scope if record.permissions else None
-        return _issue(fields, record, scope, time.time())
-
-
-def _narrowed(held: tuple[str, ...] | None, wanted: tuple[str, ...] | None) -> tuple[str, ...] | None:
-    if held is None or wanted is None:
-        return held if wanted is None else wanted
-    common = tuple(word for word in wanted if word in held)
-    if not common:
-        raise TokenError(
-            "constraint_conflict", f"none of {' '.join(wanted) or 'no operation'} is among {' '.join(held)}"
-        )
-    return common
-
-
-def _contained(record: _Record, token: CapabilityToken, wanted: Iterable[str] | None) -> tuple[Any, ...] | None:
-    """Those of the wanted patterns of which everything is covered by the parent: language inclusion, no guess."""
-    from launcher.capability.grant import Grant
-    from launcher.capability.permissions import Permissions
-
-    if wanted is None:
-        return token.patterns
-    patterns = _words("paths", wanted)
-    if token.patterns is None or record.permissions is None:
-        return patterns
-    # Without the parent's denied patterns, which bind the child whatever it names.
-    held = Permissions(record.permissions.grants, (), record.permissions.limits, record.permissions.scope)
-    words = KINDS[token.type].operations[:1]
-    kept = [text for text in patterns if not held.shortfalls([Grant(token.type, words, (text,))])]
-    if not kept:
-        raise TokenError("constraint_conflict", f"nothing of {list(patterns)} lies within the token's")
-    return tuple(kept)

@@ -19,13 +19,11 @@ from hypothesis import strategies as st
 
 from launcher.capability.scope import Scope
 from launcher.runtime.constraints import TABLE, TokenError, meet, parsed, rate
+from launcher.runtime.delegation import delegate, revoke, revoke_all
 from launcher.runtime.tokens import (
     CapabilityToken,
     check,
     create_capability_token,
-    delegate,
-    revoke,
-    revoke_all,
     usage,
     use,
 )  # fmt: skip

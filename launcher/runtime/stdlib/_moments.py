@@ -7,7 +7,7 @@ from launcher.runtime.library import Object
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import datetime as dt
-    from typing import ClassVar
+    from typing import Any, ClassVar
 
     Number = int | float
 else:
@@ -100,35 +100,68 @@ def _span(delta: object) -> dt.timedelta:
     return delta.value
 
 
-class Time(Object):
+class _Written:
+    """What has an ISO form."""
+
+    __slots__ = ()
+    value: Any
+
+    def iso(self) -> str:
+        return str(self.value.isoformat())
+
+
+class _OfDay(_Written):
+    """What has a place within a day."""
+
+    __slots__ = ()
+
+    def hour(self) -> int:
+        return int(self.value.hour)
+
+    def minute(self) -> int:
+        return int(self.value.minute)
+
+    def second(self) -> int:
+        return int(self.value.second)
+
+
+class _OfCalendar(_Written):
+    """What has a place in the calendar."""
+
+    __slots__ = ()
+
+    def year(self) -> int:
+        return int(self.value.year)
+
+    def month(self) -> int:
+        return int(self.value.month)
+
+    def day(self) -> int:
+        return int(self.value.day)
+
+    def weekday(self) -> int:
+        return int(self.value.weekday())
+
+
+class Time(_OfDay, Object):
     """A time of day."""
 
     __slots__ = ("value",)
+    value: dt.time
     methods: ClassVar = {**_same_names("hour", "minute", "second", "microsecond"), "toISOString": "iso"}
 
     def __init__(self, value: dt.time) -> None:
         self.value = value
 
-    def hour(self) -> int:
-        return self.value.hour
-
-    def minute(self) -> int:
-        return self.value.minute
-
-    def second(self) -> int:
-        return self.value.second
-
     def microsecond(self) -> int:
         return self.value.microsecond
 
-    def iso(self) -> str:
-        return self.value.isoformat()
 
-
-class Date(Object):
+class Date(_OfCalendar, Object):
     """A day of the calendar."""
 
     __slots__ = ("value",)
+    value: dt.date
     methods: ClassVar = {
         **_same_names("year", "month", "day", "weekday", "diff"),
         **_both_cases("is_weekend", "add_days", "subtract_days"),
@@ -142,23 +175,8 @@ class Date(Object):
     def day_value(self) -> dt.date:
         return self.value
 
-    def year(self) -> int:
-        return self.value.year
-
-    def month(self) -> int:
-        return self.value.month
-
-    def day(self) -> int:
-        return self.value.day
-
-    def weekday(self) -> int:
-        return self.value.weekday()
-
     def is_weekend(self) -> bool:
         return self.value.weekday() >= 5
-
-    def iso(self) -> str:
-        return self.value.isoformat()
 
     def add_days(self, n: Number) -> Date:
         return Date(self.value + dt.timedelta(days=n))
@@ -172,10 +190,11 @@ class Date(Object):
         return (self.value - other.day_value()).days
 
 
-class DateTimeObject(Object):
+class DateTimeObject(_OfCalendar, _OfDay, Object):
     """A moment: local time without a zone, unless it was parsed with one."""
 
     __slots__ = ("value",)
+    value: dt.datetime
     methods: ClassVar = {
         **_same_names(
             "year", "month", "day", "hour", "minute", "second", "weekday", "timestamp",
@@ -195,27 +214,6 @@ class DateTimeObject(Object):
 
     def day_value(self) -> dt.date:
         return self.value.date()
-
-    def year(self) -> int:
-        return self.value.year
-
-    def month(self) -> int:
-        return self.value.month
-
-    def day(self) -> int:
-        return self.value.day
-
-    def hour(self) -> int:
-        return self.value.hour
-
-    def minute(self) -> int:
-        return self.value.minute
-
-    def second(self) -> int:
-        return self.value.second
-
-    def weekday(self) -> int:
-        return self.value.weekday()
 
     def timestamp(self) -> float:
         return self.value.timestamp()
@@ -261,9 +259,6 @@ class DateTimeObject(Object):
 
     def format(self, layout: str = "%Y-%m-%d %H:%M:%S") -> str:
         return self.value.strftime(layout)
-
-    def iso(self) -> str:
-        return self.value.isoformat()
 
     def date(self) -> Date:
         return Date(self.value.date())
