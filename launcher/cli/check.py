@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from launcher.audit.printable import printable
-from launcher.cli.output import show, show_json
+from launcher.cli.output import problem, show, show_json
 from launcher.cli.requests import JOB_OPTIONS, inspected, request_of
 
 if TYPE_CHECKING:
@@ -17,12 +17,18 @@ OPTIONS = JOB_OPTIONS
 
 
 def run(arguments: Arguments) -> int:
-    """0 where the job may be launched; the refusal (126) or the program's errors pass through."""
+    """0 where the job may be launched, else the status that a launch would end with."""
     request = request_of(arguments)
     found = inspected("check", request)
+    error = found.get("error")
     if arguments.json:
-        show_json({"allowed": True, **found})
-        return 0
+        show_json({"allowed": error is None, **found})
+        return int(error["status"]) if error else 0
+    if error:
+        problem(error["message"], verb="check", hint=error["hint"])
+        for text in found["undeclared"]:
+            show(f"used but not declared: {printable(text)}")
+        return int(error["status"])
     for note in found["diagnostics"]:
         show(printable(str(note.get("text") or note.get("message"))))
     for text in found["undeclared"]:

@@ -14,7 +14,7 @@ from launcher.compile.base import BaseProfile
 from launcher.compile.compiler import compile_profile
 from launcher.compile.effective import granted
 from launcher.compile.options import ARGUMENTS, DEVICES, EGRESS, KEYCHAIN, SOCKETS, Options
-from launcher.errors import ConfigurationError, RefusedError, UsageError
+from launcher.errors import ConfigurationError, DocumentError, RefusedError, UsageError
 from launcher.policy.merge import base_handle, merge
 from launcher.service.asking import Asked, as_tenant, identify
 from launcher.service.request import MANIFEST, ML_SUFFIX, check_ownership, read_program
@@ -121,18 +121,33 @@ def base_data(snapshot: Snapshot, handle: str) -> dict[str, Any]:
     return bases[handle]
 
 
+class ProgramError(DocumentError):
+    """The source of a program or of its modules has errors; `declared` holds them one by one."""
+
+    def __init__(self, message: str, declared: Declared) -> None:
+        super().__init__(message, hint="nothing was run")
+        self.declared = declared
+
+
+class UndergrantedError(RefusedError):
+    """More is declared than granted; `declared` is what was read."""
+
+    def __init__(self, message: str, declared: Declared) -> None:
+        hint = "declare less, or ask an administrator to grant it; `mlsandbox explain` shows what is granted"
+        super().__init__(message, hint=hint)
+        self.declared = declared
+
+
 def refuse_errors(declared: Declared) -> None:
-    """Raises DocumentError with the first error of the source; the others follow in its hint."""
+    """Raises ProgramError with every error of the source."""
     errors = [item for item in declared.diagnostics if item.get("severity", "error") == "error"]
     if errors:
-        from launcher.errors import DocumentError
-
         texts = [str(item.get("text") or item.get("message")) for item in errors]
-        raise DocumentError("the program has errors\n" + "\n".join(texts), hint="nothing was run")
+        raise ProgramError("the program has errors\n" + "\n".join(texts), declared)
 
 
 def refuse_shortfalls(permissions: Permissions, declared: Declared) -> None:
-    """Raises RefusedError when more is declared than granted, with an example for each difference."""
+    """Raises UndergrantedError when more is declared than granted, with an example for each difference."""
     shortfalls = permissions.shortfalls(declared.needs)
     if not shortfalls:
         return
@@ -143,10 +158,7 @@ def refuse_shortfalls(permissions: Permissions, declared: Declared) -> None:
         lines.append(
             f"  {need.type}.{shortfall.operation} {shortfall.pattern} ({need.place}): {shortfall.reason}{example}"
         )
-    raise RefusedError(
-        "the job declares more than is granted:\n" + "\n".join(lines),
-        hint="declare less, or ask an administrator to grant it; `mlsandbox explain` shows what is granted",
-    )
+    raise UndergrantedError("the job declares more than is granted:\n" + "\n".join(lines), declared)
 
 
 def options_for(asked: Asked, declared: Declared | None) -> Options:

@@ -12,13 +12,14 @@ from launcher.compile.explain import explain as explanation
 from launcher.enforce.namespace.plan.programs import Programs
 from launcher.service.asking import Asked, Served
 from launcher.service.command import command_file, refuse_ungranted
-from launcher.service.deciding import Decided
+from launcher.service.deciding import Decided, ProgramError, UndergrantedError, merge_for
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from launcher.capability.scope import Scope
     from launcher.service.declarations import Declared
     from launcher.service.request import Request
 
@@ -26,9 +27,14 @@ if TYPE_CHECKING:
 def check(request: Request, served: Served | None = None) -> dict[str, Any]:
     """Compares what is declared with what is granted: `declared`, `diagnostics`, `undeclared`, `profile` (a digest).
 
-    Raises RefusedError where the job may not be launched, NotFoundError, DocumentError.
+    Where the program has errors or declares too much, `profile` is "" and `error` says what a launch would say. Raises
+    RefusedError where the job may not be launched for another reason, NotFoundError, DocumentError.
     """
-    decided = Decided(Asked(request, served))
+    asked = Asked(request, served)
+    try:
+        decided = Decided(asked)
+    except (ProgramError, UndergrantedError) as error:
+        return _refused(asked, error)
     if request.command:
         commands = Programs(decided.profile.data["commands"])
         path = command_file(request.command, decided.asked.workspace, commands)
@@ -38,16 +44,26 @@ def check(request: Request, served: Served | None = None) -> dict[str, Any]:
     return {
         "declared": [] if declared is None else [str(need) for need in declared.needs],
         "diagnostics": [] if declared is None else declared.diagnostics,
-        "undeclared": [] if declared is None else _undeclared(decided, declared),
+        "undeclared": [] if declared is None else _undeclared(decided.merged.permissions.scope, declared),
         "profile": decided.profile.digest,
     }
 
 
-def _undeclared(decided: Decided, declared: Declared) -> list[str]:
+def _refused(asked: Asked, error: ProgramError | UndergrantedError) -> dict[str, Any]:
+    declared = error.declared
+    return {
+        "declared": [str(need) for need in declared.needs],
+        "diagnostics": declared.diagnostics,
+        "undeclared": _undeclared(merge_for(asked).permissions.scope, declared),
+        "profile": "",
+        "error": {"message": error.message, "hint": error.hint, "status": error.status, "ended_by": error.ended_by},
+    }
+
+
+def _undeclared(scope: Scope, declared: Declared) -> list[str]:
     """What the source can be seen to use and does not declare; only where it declares anything at all."""
     if not declared.needs:
         return []
-    scope = decided.merged.permissions.scope
     said = Permissions(declared.needs, (), Limits(), scope)
     found = []
     for use in declared.uses:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 
 import pytest
@@ -90,3 +91,23 @@ def test_check_says_what_is_used_but_not_declared(host: Host) -> None:
     said = host.run("check", "main.ml")
     assert said.returncode == 0
     assert b"used but not declared: file.write out/x" in said.stdout
+
+
+def test_check_tells_everything_of_a_program_that_may_not_run(host: Host) -> None:
+    """One run says what is declared beyond the grant and what is used beyond the declaration; mistakes come as data."""
+    host.policy(READ)
+    program = (
+        'capability F { resource "secret/*"; allow read; }\nimport file;\nfile.write("out/x", file.read("data/a"));\n'
+    )
+    host.write("main.ml", program)
+    said = host.run("check", "main.ml")
+    assert said.returncode == 126
+    assert b"secret/*" in said.stderr
+    assert b"used but not declared: file.write out/x (line 3)" in said.stdout
+    host.write("main.ml", 'counter = 1;\nprint(countr);\nbreak;\ndir = "reopen(it)"; print(dir);\n')
+    said = host.run("check", "--json", "main.ml")
+    assert said.returncode == host.launch("main.ml").status == 125
+    found = json.loads(said.stdout)
+    assert found["allowed"] is False
+    places = [(item["line"], item["column"], item["hint"]) for item in found["diagnostics"]]
+    assert places == [(2, 7, "did you mean counter?"), (3, 1, "break belongs inside while or for")]
