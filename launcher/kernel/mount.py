@@ -68,6 +68,11 @@ def clone_tree(fd: int, options: tuple[str, ...] | list[str], *, userns_fd: int 
     return tree
 
 
+def clone_one(fd: int) -> int:
+    """A detached clone of the one attached mount whose root is behind `fd`, with the flags that it has."""
+    return libc.open_tree(fd, "", OPEN_TREE_CLONE | AT_EMPTY_PATH)
+
+
 def attach(tree: int, dirfd: int, path: str) -> None:
     """Attaches the detached mount `tree` at `path` below `dirfd` and closes `tree`."""
     try:

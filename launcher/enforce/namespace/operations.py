@@ -28,13 +28,12 @@ _NOTHING = ("ro", "nosuid", "nodev", "noexec")
 class View:
     """What the operations share: the new root and the file systems that are the sandbox's own."""
 
-    __slots__ = ("_empty", "_near", "_near_path", "_null", "own", "root")
+    __slots__ = ("_covers", "_near", "_near_path", "own", "root")
 
     def __init__(self, root: int) -> None:
         self.root = root
         self.own = {os.fstat(root).st_dev}
-        self._null = -1
-        self._empty = -1
+        self._covers: dict[bool, int] = {}
         self._near = -1
         self._near_path = ""
 
@@ -60,19 +59,26 @@ class View:
             os.close(self._near)
         self._near, self._near_path = -1, ""
 
-    def null(self) -> int:
-        """A descriptor of the sandbox's /dev/null, opened once; it closes with the process's others."""
-        if self._null < 0:
-            self._null = libc.openat2(self.root, "dev/null", os.O_PATH, 0, _BENEATH)
-        return self._null
+    def covering(self, *, directory: bool) -> int:
+        """A detached read-only mount of an empty directory, or of the sandbox's /dev/null.
 
-    def empty(self) -> int:
-        """A detached mount of an empty read-only directory: one file system for all, cloned from the first mount."""
-        if self._empty >= 0:
-            return mount.clone_tree(self._empty, _NOTHING)
-        made = mount.filesystem("tmpfs", {"size": "0", "nr_inodes": "2", "mode": "0555"}, _NOTHING)
-        self._empty = os.dup(made)
+        Made once and cloned from where it is attached, with its flags: one file system for all, two calls for each.
+        """
+        if directory in self._covers:
+            return mount.clone_one(self._covers[directory])
+        made = self._empty() if directory else self._null()
+        self._covers[directory] = os.dup(made)
         return made
+
+    def _empty(self) -> int:
+        return mount.filesystem("tmpfs", {"size": "0", "nr_inodes": "2", "mode": "0555"}, _NOTHING)
+
+    def _null(self) -> int:
+        null = libc.openat2(self.root, "dev/null", os.O_PATH, 0, _BENEATH)
+        try:
+            return mount.clone_tree(null, ("ro", "nosuid", "noexec"))
+        finally:
+            os.close(null)
 
 
 def open_parent(view: View, path: str) -> tuple[int, str]:
@@ -272,12 +278,9 @@ class Mask(Operation):
             if stat.S_ISLNK(mode):  # what it leads to would stay uncovered
                 raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), self.target)
             if mode:
-                mount.attach(self._cover(view, directory=stat.S_ISDIR(mode)), parent, name)
+                mount.attach(view.covering(directory=stat.S_ISDIR(mode)), parent, name)
         finally:
             os.close(parent)
-
-    def _cover(self, view: View, *, directory: bool) -> int:
-        return view.empty() if directory else mount.clone_tree(view.null(), ("ro", "nosuid", "noexec"))
 
 
 def _mode(parent: int, name: str) -> int:
