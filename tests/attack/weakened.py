@@ -103,7 +103,7 @@ def without_masks() -> None:
 
 
 def without_network_namespace() -> None:
-    _module("enforce.namespace.backend")._NAMESPACES &= ~_CLONE_NEWNET
+    _module("enforce.namespace.backend").NAMESPACES &= ~_CLONE_NEWNET
 
 
 def without_pid_namespace() -> None:
@@ -115,11 +115,11 @@ def without_pid_namespace() -> None:
     view.Filesystem = lambda fstype, target, settings, options: (
         Bind("/proc", "/proc", options) if fstype == "proc" else before(fstype, target, settings, options)
     )
-    _module("enforce.namespace.backend")._NAMESPACES &= ~_CLONE_NEWPID
+    _module("enforce.namespace.backend").NAMESPACES &= ~_CLONE_NEWPID
 
 
 def without_ipc_namespace() -> None:
-    _module("enforce.namespace.backend")._NAMESPACES &= ~_CLONE_NEWIPC
+    _module("enforce.namespace.backend").NAMESPACES &= ~_CLONE_NEWIPC
 
 
 def without_keyring() -> None:
