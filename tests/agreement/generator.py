@@ -72,7 +72,7 @@ class Generator:
         self._random = random
         self._count = count
         self._kinds = kinds
-        self._live = random.random() < 0.4  # a live tree is granted; denies and staged writes then stay outside of it
+        self._live = random.random() < 0.5  # a live tree is granted; denies and staged writes then stay outside of it
         self._near: list[tuple[str, str]] = []  # (path, right) that patterns were made from
         self._used: set[str] = set()
         self._made: set[str] = set()  # what is not there before
@@ -146,7 +146,7 @@ class Generator:
         rights = self._random.choice(
             (["read", "write"], ["write"], ["read", "write", "delete"], ["write", "delete"], ["read", "delete"])
         )
-        self._near += [(f"{self._directory((LIVE,))}/{self._name()}", right) for right in rights * 3]
+        self._near += [(f"{self._directory((LIVE,))}/{self._name()}", right) for right in (*rights, *FILE)]
         return {"patterns": [f"{LIVE}/**"], "operations": rights, "live": True, "allow_danger": MEANT}
 
     def _command(self, workspace: str) -> str | list[str]:

@@ -370,3 +370,21 @@ def test_a05_root_launches_for_a_tenant_who_swaps(installation: str, outside: st
         assert os.listdir(outside) == []
     finally:
         root.remove()
+
+
+def test_a22_locks_of_shared_files(box: Host) -> None:
+    """Not covered, and here is how far it goes: a lock on a file that is mounted is seen on both sides, one bit for each
+    file; a staged file is the job's own, so is its lock."""
+    import fcntl
+
+    code = (
+        "import fcntl\n"
+        "for name in ('in/plain.txt', 'out/old.txt'):\n"
+        "    try: fcntl.flock(open(name), fcntl.LOCK_SH | fcntl.LOCK_NB); print(name, 'free')\n"
+        "    except OSError as error: print(name, error.errno)\n"
+    )
+    with open(f"{box.workspace}/in/plain.txt") as mounted, open(f"{box.workspace}/out/old.txt") as staged:
+        fcntl.flock(mounted, fcntl.LOCK_EX)
+        fcntl.flock(staged, fcntl.LOCK_EX)
+        ran = box.python(code)
+    assert ran.out == "in/plain.txt 11\nout/old.txt free\n", ran

@@ -127,3 +127,22 @@ def test_g89_leaves_no_groups(attacked: Host) -> None:
     ran = attacked.python("print('next')")
     assert ran.out == "next\n", ran
     assert ran.result["job"] not in str(subprocess.run(["find", "/sys/fs/cgroup", "-maxdepth", "4", "-name", f"mlsandbox-{ran.result['job']}"], capture_output=True, check=False).stdout)  # fmt: skip
+
+
+def test_g88_scratch_costs_no_disk(attacked: Host) -> None:
+    """No io controller is used. What a job writes and syncs while it runs is memory, bounded by max_disk; the disk is
+    touched once, by the commit, and by no more than that. (A `live` tree is the host's, and so is its traffic.)"""
+    attacked.policy(CAPABILITIES, limits={"max_disk": "16MiB", "max_wall_time": 60})
+    code = (
+        "import os\n"
+        "written = 0\n"
+        "for where in ('/tmp/hog', 'out/hog'):\n"
+        "    fd = os.open(where, os.O_CREAT | os.O_WRONLY)\n"
+        "    try:\n"
+        "        while True: written += os.write(fd, bytes(1 << 20)); os.fsync(fd)\n"
+        "    except OSError as error: print(where, error.errno)\n"
+        "    os.unlink(where)\n"
+        "print(written > 8 << 20, open('/proc/self/io').read().split('write_bytes: ')[1].split()[0])\n"
+    )
+    ran = attacked.python(code)
+    assert ran.out == "/tmp/hog 28\nout/hog 28\nTrue 0\n", ran

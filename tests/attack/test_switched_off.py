@@ -93,6 +93,19 @@ def test_services_of_the_host_without_a_network_namespace(attacked: Host) -> Non
         assert report["f74.connect mlsandbox-attack-abstract"] == "ok"
 
 
+def test_programs_that_are_not_granted_without_their_cover(attacked: Host) -> None:
+    """Not being mounted, Landlock and the exec check: each alone refuses the start of a program."""
+
+    def started(without: str) -> str:
+        weak = WeakHost(attacked, without)
+        weak.policy({"sh": True, "cmd": ["cat"]})
+        return weak.launch("sh", "-c", "id -u >/dev/null && echo started; echo end").out
+
+    backed = ("", "covers,landlock", "covers,exec_check", "landlock,exec_check")
+    assert [started(without) for without in backed] == ["end\n"] * len(backed)
+    assert started("covers,landlock,exec_check") == "started\nend\n"
+
+
 def test_the_product_does_not_know_the_switch(attacked: Host) -> None:
     """The same variable, the installed launcher: nothing is weaker."""
     attacked.policy(CAPABILITIES)

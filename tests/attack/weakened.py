@@ -98,6 +98,23 @@ def without_judge() -> None:
     )
 
 
+def without_egress_judge() -> None:
+    """Whatever was granted or denied, the proxy holds a grant of every name and port of the test's other host."""
+    from launcher.capability.grant import Grant, Place
+
+    ports = {"tcp": ["2000-4000"], "http": [80, 8080, 8081]}
+    names = ("*.alpha.com", "*.alphb.com", "*.beta.com")
+    wide = [Grant("network", (kind,), names, {"ports": ports[kind]}, "wide", Place("wide", 1, 1)) for kind in ports]
+    rules = _module("egress.policy").Rules
+    before = rules.__init__
+    rules.__init__ = lambda self, _grants, _denies=(), generation=0: before(self, wide, (), generation)
+
+
+def without_covers() -> None:
+    """Every program of the host is in view, not only what `cmd` grants."""
+    _module("enforce.namespace.plan.programs")._cover = lambda *_: None
+
+
 def without_masks() -> None:
     _module("enforce.namespace.backend").mask_proc = lambda _plan, _proc: None
 

@@ -25,6 +25,11 @@ pytestmark = [pytest.mark.vm, pytest.mark.timeout(1200)]
 TREE = os.environ.get("MLSANDBOX_VM_TREE", "/opt/mlsandbox-vm")
 LIMITS = "tests/vm/inside/test_cgroup_v2.py"
 LAUNCH = "tests/enforce/namespace/test_launch.py"
+# attacks by one launch of a probe each, and staged writes
+PROOF = (
+    "tests/attack/test_a_files.py", "tests/attack/test_c_namespaces.py", "tests/attack/test_e_syscalls.py",
+    "tests/enforce/namespace/test_staged_writes.py",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -70,9 +75,20 @@ def run_tests(machine: Machine, *arguments: str, user: str = "root") -> Answer:
     return answer
 
 
+# -- the short form, which CI runs: script/test --vm -k short
+
+
 @pytest.mark.parametrize("user", ["root", "alice"])
-def test_limits(debian: Machine, user: str) -> None:
+def test_short_limits(debian: Machine, user: str) -> None:
     run_tests(debian, LIMITS, user=user)
+
+
+@pytest.mark.parametrize("user", ["root", "alice"])
+def test_short_attacks_and_staged_writes(debian: Machine, user: str) -> None:
+    run_tests(debian, *PROOF, user=user)
+
+
+# -- the rest
 
 
 def test_launches_as_root_and_as_somebody_without_a_session(debian: Machine) -> None:

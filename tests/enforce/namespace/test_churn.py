@@ -283,3 +283,10 @@ def test_a_tenth(host: Host, subreaper: None) -> None:
 @pytest.mark.timeout(3600)
 def test_a_thousand_launches_a_hundred_at_once_two_hundred_killed(host: Host, subreaper: None) -> None:
     churned(host, launches=1000, at_once=100, kills=200)
+
+
+@pytest.mark.full
+@pytest.mark.timeout(3600)
+def test_a_thousand_killed_on_the_way(host: Host, subreaper: None) -> None:
+    """At random moments of launch, run and commit: each host file is old or new, and nothing is left."""
+    churned(host, launches=1000, at_once=4, kills=1000)
