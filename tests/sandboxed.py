@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 REPOSITORY = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 USER = "mlsandbox-test"
 PYTHON = "/usr/bin/python3"
+# Times as long as usual: on an emulated processor everything takes ten times its time.
+PATIENCE = int(os.environ.get("MLSANDBOX_TEST_PATIENCE", "1"))
 
 
 def install() -> str:
@@ -122,7 +124,7 @@ class Host:
 
     def run(self, *words: str, **options: Any) -> subprocess.CompletedProcess[bytes]:
         """Any mlsandbox command as this caller."""
-        options.setdefault("timeout", 60)
+        options["timeout"] = options.get("timeout", 60) * PATIENCE
         return subprocess.run(
             self.command(*words), capture_output=True, check=False, cwd=self.workspace, **self.drop(), **options
         )

@@ -66,8 +66,8 @@ def run_tests(machine: Machine, *arguments: str, user: str = "root") -> Answer:
     """pytest inside, in a login session of `user`; it must pass."""
     command = [
         "env", f"PYTHONPATH={TREE}/checkout:{TREE}/site", f"MLSANDBOX_TEST_PREFIX={TREE}/prefix",
-        "PYTHONDONTWRITEBYTECODE=1", "sh", "-c", 'cd "$0" && exec "$@"', f"{TREE}/checkout",
-        "python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--timeout=180", *arguments,
+        "PYTHONDONTWRITEBYTECODE=1", "MLSANDBOX_TEST_PATIENCE=5", "sh", "-c", 'cd "$0" && exec "$@"', f"{TREE}/checkout",
+        "python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--timeout=600", *arguments,
     ]  # fmt: skip
     answer = machine.run(*command, user=user, timeout=900, session=True)
     print(answer)

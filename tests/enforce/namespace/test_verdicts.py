@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.agreement.generator import MEANT
 from tests.sandboxed import Host
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 pytestmark = pytest.mark.kernel
 SHELL = {"sh": True, "cmd": ["cat", "mkdir", "ls", "mv", "rm", "ln"]}
@@ -23,7 +29,7 @@ def test_a_live_tree_inside_a_staged_one_is_refused(host: Host) -> None:
     ]
     host.policy({**SHELL, "file": file})
     ran = host.launch("sh", "-c", "echo evil > live/new; echo more >> live/old")
-    assert ran.status == 126 and "staged" in ran.err, ran
+    assert ran.status == 126 and "one inside the other" in ran.err, ran
     assert os.listdir(f"{host.workspace}/live") == ["old"] and host.read("live/old") == "old\n"
 
 
@@ -121,3 +127,34 @@ def test_names_that_may_be_listed_are_shown_in_a_staged_tree(host: Host) -> None
     )
     ran = host.launch("sh", "-c", "ls d; cat d/a.txt; echo new > d/new")
     assert ran.out.startswith("a.txt\n") and "secret" not in ran.out and host.read("d/new") == "new\n", ran
+
+
+@pytest.fixture
+def below_tmp(host: Host) -> Iterator[Host]:
+    """The same host with a workspace below /tmp, where the job has a private, writable file system of its own."""
+    host.workspace = tempfile.mkdtemp(prefix="mlsandbox-workspace-", dir="/tmp")
+    host._own(host.workspace)
+    yield host
+    shutil.rmtree(host.workspace)
+
+
+def test_a_live_tree_below_tmp_is_refused(below_tmp: Host) -> None:
+    """It had the rights of the private /tmp around it."""
+    below_tmp.write("live/old", "old\n")
+    below_tmp.policy(
+        {
+            **SHELL,
+            "file": [{"patterns": ["live/**"], "operations": ["read", "delete"], "live": True, "allow_danger": MEANT}],
+        }
+    )
+    ran = below_tmp.launch("sh", "-c", "echo evil > live/new; echo more >> live/old")
+    assert ran.status == 126 and "/tmp" in ran.err, ran
+    assert os.listdir(f"{below_tmp.workspace}/live") == ["old"] and below_tmp.read("live/old") == "old\n"
+
+
+def test_names_that_may_only_be_listed_are_not_readable_below_tmp(below_tmp: Host) -> None:
+    for name in ("whole/a.txt", "some/a.txt"):
+        below_tmp.write(name, "secret\n")
+    below_tmp.policy({**SHELL, "path": [{"patterns": ["whole/**", "some/*.txt"], "operations": ["read"]}]})
+    ran = below_tmp.launch("sh", "-c", "cat whole/a.txt some/a.txt; ls whole; echo end")
+    assert "secret" not in ran.out and ran.out.endswith("end\n"), ran

@@ -77,6 +77,7 @@ class Reader:
         "_options",
         "_plan",
         "_read",
+        "_readable_above",
         "_seen",
         "_view",
         "_wants",
@@ -103,6 +104,8 @@ class Reader:
         self._denied = [Denied(rule, scope) for rule in denied]
         self._wants = [Want(rule, scope) for rule in profile["files"]["read"]]
         self._directories: list[str] = []
+        # Landlock's rights are inherited: below these (the private /tmp) only what may be read can be there at all
+        self._readable_above = [rule.path for rule in plan.rules if rule.rights & landlock.READ_FILE]
         self._seen = 0
 
     def plan(self) -> None:
@@ -134,10 +137,14 @@ class Reader:
             )
         # a directory is mounted whole only if every name in it, now and later, is granted
         whole = [want for want in wants if want.covers(top, self._workspace)]
-        if whole and not self._sieved(top, whole):
+        readable = any(_READ in want.operations for want in whole)
+        if whole and not self._sieved(top, whole) and (readable or not self._is_readable_anyway(top)):
             self._mount_whole(top, wants)
         else:
             self._mount_names(top, wants)
+
+    def _is_readable_anyway(self, path: str) -> bool:
+        return any(_within(path, above) for above in self._readable_above)
 
     def _sieved(self, directory: str, whole: list[Want]) -> bool:
         """Whether something in it, which `whole` grant, must not be there: what is denied, or, where the job may use
@@ -230,7 +237,7 @@ class Reader:
             return
         denying = [deny for deny in self._denied if deny.pattern.matches(path)]
         operations = {operation for operation in _READS if _allowed(operation, covering, denying)}
-        if not operations:
+        if not operations or (_READ not in operations and self._is_readable_anyway(path)):
             return
         if entry.is_symlink():
             yield path, None, False

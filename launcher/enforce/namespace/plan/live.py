@@ -39,7 +39,7 @@ def plan_live(plan: MountPlan, rows: list[dict[str, Any]], *, mapped: bool) -> l
         granted.setdefault(row["directory"], set()).update(row["operations"])
     for directory, operations in sorted(granted.items()):
         _check(directory, operations)
-        _refuse_staged_around(plan, directory)
+        _refuse_rights_from_above(plan, directory, _rights(operations))
         found = os.lstat(directory)
         identity = (found.st_dev, found.st_ino, stat.S_IFDIR)
         # last: on top of a read-only mount of a directory above it, or of a staged area
@@ -58,17 +58,19 @@ def _rights(operations: set[str]) -> int:
     return rights | landlock.REFER if {"file.write", "file.delete"} <= operations else rights
 
 
-def _refuse_staged_around(plan: MountPlan, directory: str) -> None:
-    """Landlock's rights are inherited downwards, through mounts too: below a staged area a live tree would have the
-    area's, which are all rights there are, and a mount of one inside the other hides it.
+def _refuse_rights_from_above(plan: MountPlan, directory: str, rights: int) -> None:
+    """Landlock's rights are inherited downwards, through mounts too: below a staged area, or the private /tmp, a live
+    tree would have their rights, which are all there are. And a staged area inside would be hidden by the live mount.
     """
-    for area in plan.staged:
-        if _within(directory, area.directory) or _within(area.directory, directory):
-            raise RefusedError(
-                f"{directory} is granted live, and writes in {area.directory} are staged: one inside the other, the"
-                " kernel cannot hold their different rights",
-                hint="grant staged writes by narrower patterns (not `**`), or leave out `live`",
-            )
+    above = [rule.path for rule in plan.rules if rule.rights & ~rights and _within(directory, rule.path)]
+    above = [path for path in above if path != "/"]  # listing alone, which shows what is mounted
+    inside = [area.directory for area in plan.staged if _within(area.directory, directory)]
+    for path in (*above, *inside):
+        raise RefusedError(
+            f"{directory} is granted live, and the job has other rights in {path}: one inside the other, the kernel"
+            " cannot hold their difference",
+            hint="leave out `live`, or use a directory outside; grant staged writes by narrower patterns than `**`",
+        )
 
 
 def _within(path: str, directory: str) -> bool:
