@@ -30,6 +30,8 @@ TABLE: dict[str, tuple[str, int, int]] = {
     "max_output": (SIZE, 0, 1 << 62),
     "cpus": (CPUS, 1, 1 << 22),
     "max_jobs": (COUNT, 0, 1 << 20),
+    "max_io_read": (SIZE, 1 << 10, 1 << 62),
+    "max_io_write": (SIZE, 1 << 10, 1 << 62),
 }
 
 # Suffix -> multiplier, in thousandths so that 1.5 and ms stay whole numbers. IEC suffixes are binary, SI decimal; a
@@ -47,7 +49,9 @@ _EXAMPLES = {SIZE: "10MiB, 10MB or 10485760", TIME: "90, 30s, 15m or 1h", COUNT:
 
 
 class Limits:
-    """One attribute a limit, None where there is none: bytes, seconds, counts; `cpus` in thousandths of a processor."""
+    """One attribute a limit, None where there is none: bytes (of `max_io_*` in a second), seconds, counts; `cpus` in
+    thousandths of a processor.
+    """
 
     __slots__ = tuple(TABLE)
 
@@ -62,6 +66,8 @@ class Limits:
     max_output: int | None
     cpus: int | None
     max_jobs: int | None
+    max_io_read: int | None
+    max_io_write: int | None
 
     def __init__(self, **values: int | None) -> None:
         for name in TABLE:

@@ -42,6 +42,7 @@ _TITLES = (
 )
 _UNITS = {
     "max_memory": "size", "max_file_size": "size", "max_disk": "size", "max_output": "size",
+    "max_io_read": "size", "max_io_write": "size",
     "max_cpu_time": "time", "max_wall_time": "time", "cpus": "cpus",
 }  # fmt: skip
 _SIZES = (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10))

@@ -183,6 +183,8 @@ _LIMITS: dict[str, tuple[str, tuple[str, ...], str]] = {
     "max_disk": ("the size of scratch and of each private file system", (), ""),
     "max_files": ("the inodes of scratch and of each private file system", (), ""),
     "max_output": ("the supervisor's pipes or terminal", (), ""),
+    "max_io_read": ("io control group: each disk (io.max, or blkio.throttle)", ("io", "blkio"), "nothing"),
+    "max_io_write": ("io control group: each disk, written back or directly (io.max)", ("io",), "nothing"),
     "max_jobs": ("the service, before the job starts", (), "nothing"),
 }
 

@@ -51,6 +51,10 @@ def _limited(data: Data, name: str) -> bool:
     return data["limits"][name] is not None
 
 
+def _has(features: Features, *controllers: str) -> bool:
+    return any(name in features.controllers for name in controllers)
+
+
 def _no_cpu_accounting(features: Features) -> bool:
     # v1 accounts in cpuacct; v2 in every group's cpu.stat, so any group will do.
     return not features.controllers if features.cgroup == 2 else "cpuacct" not in features.controllers
@@ -127,6 +131,19 @@ ROWS: tuple[Row, ...] = (
         lambda data, features, _options: _limited(data, "max_cpu_time") and _no_cpu_accounting(features),
         reason="without a control group the limit holds for each process and not for all of them together",
         hint=_CGROUP_HINT, attacks=(85,),
+    ),
+    Row(
+        "limits.max_io_read", DEGRADE,
+        lambda data, features, _options: _limited(data, "max_io_read") and not _has(features, "io", "blkio"),
+        reason="there is no io control group, so the job may read from disks as fast as they are",
+        hint=_CGROUP_HINT, attacks=(85,),
+    ),
+    Row(
+        "limits.max_io_write", DEGRADE,
+        lambda data, features, _options: _limited(data, "max_io_write")
+        and not (_has(features, "io") and _has(features, "memory")),
+        reason="there are no io and memory control groups of version 2, so what is written back later is nobody's",
+        hint=_CGROUP_HINT + "; version 1 of control groups cannot hold it", attacks=(85,),
     ),
     Row(
         "limits.max_jobs", DEGRADE,

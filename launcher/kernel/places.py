@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 ROOT = "/sys/fs/cgroup"
 PREFIX = "mlsandbox-"
-_V1_CONTROLLERS = ("cpu", "cpuacct", "cpuset", "freezer", "memory", "pids")
-_V2_CONTROLLERS = ("cpu", "memory", "pids")
+_V1_CONTROLLERS = ("blkio", "cpu", "cpuacct", "cpuset", "freezer", "memory", "pids")
+_V2_CONTROLLERS = ("cpu", "io", "memory", "pids")
 _READ_LIMIT = 65536
 
 

@@ -24,6 +24,8 @@ CASES: list[tuple[str, dict[str, Any], str]] = [
     ("limits.max_memory", {"controllers": {"pids": "/c"}}, MEMORY),
     ("limits.cpus", {"controllers": {}}, "limits: {cpus: 1}"),
     ("limits.max_cpu_time", {"controllers": {}}, "limits: {max_cpu_time: 1s}"),
+    ("limits.max_io_read", {"controllers": {"memory": "/c"}}, "limits: {max_io_read: 1MiB}"),
+    ("limits.max_io_write", {"controllers": {"blkio": "/c", "memory": "/c"}}, "limits: {max_io_write: 1MiB}"),
 ]
 
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ME = 4711
-ALL = ("cpu", "memory", "pids")
+ALL = ("cpu", "io", "memory", "pids")
 
 
 def tree(root: Path, *directories: str) -> str:
@@ -45,7 +45,7 @@ def test_v1_hierarchies_with_joined_controllers_and_own_groups(tmp_path: Path) -
 
 
 def test_alone_in_a_delegated_scope_the_launcher_leaves_it(tmp_path: Path) -> None:
-    group(tmp_path, "", available="cpu memory pids")
+    group(tmp_path, "", available="cpu io memory pids")
     group(tmp_path, "app.slice/run.scope", procs=str(ME))
     own = "0::/app.slice/run.scope\n"
     place = f"{tmp_path}/app.slice/run.scope"

@@ -34,6 +34,8 @@ NAMESPACES = (
 _RLIMIT_CPU, _RLIMIT_FSIZE, _RLIMIT_CORE, _RLIMIT_NPROC, _RLIMIT_NOFILE = 0, 1, 4, 6, 7
 _DEFAULT_DISK = 1 << 30
 _DEFAULT_FILES = 1 << 18
+# what nothing but a control group holds
+_GROUPED = ("max_memory", "cpus", "max_cpu_time", "max_io_read", "max_io_write")
 _INIT = 1  # pid 1 is ours and is not counted against the job's processes
 
 
@@ -288,7 +290,9 @@ def _make_cgroup(job: str, limits: dict[str, int | None], profile: dict[str, Any
         made = cgroups.create(job, wanted)
     except OSError as error:
         raise EnforcementError("limit", error.filename or "the cgroup", error.errno or 0) from error
-    if made is None and any(wanted.get(name) is not None for name in ("max_memory", "cpus", "max_cpu_time")):
+    if made is None and any(
+        wanted.get(name) is not None for name in ("max_memory", "cpus", "max_cpu_time", "max_io_read", "max_io_write")
+    ):
         raise EnforcementError(
             "make",
             "a control group",
