@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import shutil
 import signal
 import subprocess
 import time
@@ -277,6 +278,44 @@ def test_limits_of_a_tenant_hold_across_its_jobs(site: Site) -> None:
     assert refused.returncode == 126
     assert "could never start" in refused.stderr
     site.run("wait", array, small)
+
+
+def test_caches_last_from_job_to_job_and_are_each_tenants_own(site: Site, second: str) -> None:
+    """The policy of docs/how-to/batch.md: `~` is each user's own, what is shared is for reading. A job of bob's can
+    neither read what alice's left in her cache, nor put a package where hers would take it from."""
+    shared = f"{site.host.top}/wheels"
+    os.mkdir(shared)
+    with open(f"{shared}/tool.whl", "w", encoding="utf-8") as file:
+        file.write("shared\n")
+    homes = {}
+    for name in (site.host.name, second):
+        account = pwd.getpwnam(name)
+        homes[name] = account.pw_dir
+        cache = f"{account.pw_dir}/.cache/mlsandbox-pip"
+        subprocess.run(["install", "-d", "-o", name, "-g", name, f"{account.pw_dir}/.cache", cache], check=True)
+    live = {"patterns": ["~/.cache/mlsandbox-pip/**"], "live": True}
+    capabilities = {
+        "sh": True,
+        "cmd": ["cat"],
+        "file": [{**live, "operations": ["read", "write", "append", "delete"]},
+                 {"patterns": [f"{shared}/**"], "operations": ["read"]}],
+        "path": [{**live, "operations": ["read", "write"]}],
+    }  # fmt: skip
+    with open(f"{site.host.root}/policies/test.json", "w", encoding="utf-8") as file:
+        json.dump({"policy": {"applies_to": {"users": list(homes)}, "capabilities": capabilities}}, file)
+    fill = "echo of-$USER > ~/.cache/mlsandbox-pip/wheel"
+    first, other = site.submit("--", "sh", "-c", fill), site.submit("--", "sh", "-c", fill, user=second)
+    read = f"cat ~/.cache/mlsandbox-pip/wheel {shared}/tool.whl; echo x > {shared}/evil.whl"
+    peek = f"cat {homes[site.host.name]}/.cache/mlsandbox-pip/wheel"
+    mine = site.submit("--after", first, "--", "sh", "-c", read)
+    theirs = site.submit("--after", other, "--", "sh", "-c", peek, user=second)
+    site.run("wait", mine, check=False)
+    site.run("wait", theirs, check=False, user=second)
+    assert site.run("logs", mine).stdout == f"of-{site.host.name}\nshared\n"
+    assert site.run("logs", theirs, user=second).stdout == ""
+    assert os.listdir(shared) == ["tool.whl"]
+    for home in homes.values():
+        shutil.rmtree(f"{home}/.cache/mlsandbox-pip")
 
 
 def test_without_a_service_the_verbs_say_what_is_missing(installation: str) -> None:

@@ -79,7 +79,10 @@ def _within(path: str, directory: str) -> bool:
 
 def _check(directory: str, operations: set[str]) -> None:
     if os.path.realpath(directory) != directory or not os.path.isdir(directory):
-        raise RefusedError(f"{directory} is granted live and is not a directory of that name on this host")
+        raise RefusedError(
+            f"{directory} is granted live and is not a directory of that name on this host",
+            hint="" if os.path.lexists(directory) else f"make it, as the user whose job it is: mkdir -p {directory}",
+        )
     if "file.append" in operations and "file.write" not in operations:
         raise RefusedError(
             f"{directory} is granted live for appending, and the kernel has no right to append only",
