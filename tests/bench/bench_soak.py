@@ -28,7 +28,6 @@ REPOSITORY = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__f
 sys.path.insert(0, REPOSITORY)
 
 from launcher.errors import SandboxError  # noqa: E402  after the path
-from launcher.policy.paths import Locations  # noqa: E402
 from launcher.service.client import connect  # noqa: E402
 
 if TYPE_CHECKING:
@@ -83,7 +82,7 @@ class Service:
     def client(self) -> Client:
         until = time.monotonic() + 30
         while True:
-            found = connect(Locations.below(self.root).socket)
+            found = connect(f"{self.root}/run/service.sock")
             if found:
                 return found
             if time.monotonic() > until:
@@ -101,23 +100,24 @@ class Service:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def kernel_objects() -> dict[str, int]:
-    """What must not grow."""
-    groups = [name for where in ("/sys/fs/cgroup", "/sys/fs/cgroup/memory", "/sys/fs/cgroup/pids")
+def kernel_objects(top: str, runs: set[str]) -> dict[str, int]:
+    """What is left of a service below `top` and of its launches: other tests of the host come and go meanwhile."""
+    groups = [name for where in ("/sys/fs/cgroup", "/sys/fs/cgroup/memory", "/sys/fs/cgroup/pids", "/sys/fs/cgroup/cpu")
               for name in glob.glob(f"{where}/**/mlsandbox-*", recursive=True)]  # fmt: skip
     with open("/proc/self/mountinfo", encoding="utf-8") as file:
-        mounts = sum("mlsandbox" in line for line in file)
-    inside, namespaces = 0, set()
+        mounts = sum(top in line for line in file)
+    tenants = range(1_879_048_192, 1_879_049_192)
+    running = 0
     for status in glob.glob("/proc/[0-9]*/status"):
         try:
             with open(status, encoding="utf-8") as file:
-                text = file.read()
-            namespaces.add(os.readlink(f"{os.path.dirname(status)}/ns/pid"))
-        except OSError:
+                uid = int(file.read().split("\nUid:")[1].split()[0])
+            with open(status.replace("/status", "/cmdline"), encoding="utf-8", errors="replace") as file:
+                running += uid in tenants or top in file.read()
+        except (OSError, IndexError):
             continue
-        uid = int(text.split("\nUid:")[1].split()[0])
-        inside += 1_879_048_192 <= uid < 1_879_049_192
-    return {"control groups": len(groups), "mounts": mounts, "processes": inside, "pid namespaces": len(namespaces)}
+    ours = sum(os.path.basename(name).removeprefix("mlsandbox-") in runs for name in groups)
+    return {"control groups": ours, "mounts": mounts, "processes": running}
 
 
 class Soak:
@@ -130,6 +130,7 @@ class Soak:
         self.chance = chance
         self.submitted: dict[int, int] = {}
         self.memory: list[tuple[int, int]] = []  # jobs done, resident bytes
+        self.runs: set[str] = set()  # the ids of all launches
         self.problems: list[str] = []
 
     def run(self) -> None:
@@ -245,6 +246,7 @@ class Soak:
                     launched[event["job"]] += 1
                 elif event["event"] == "job.ended":
                     ended[event["job"]] = event["detail"]["exit_code"]
+        self.runs = set(launched)
         owner = {run: job for job in jobs for run in job["runs"]}
         self._expect(max(launched.values(), default=1) == 1, "a run was launched twice")
         self._expect(set(launched) <= set(owner), "a launch belongs to no job")
@@ -260,13 +262,12 @@ class Soak:
         verified = subprocess.run([*words, "verify"], capture_output=True, text=True, check=False)
         self._expect(verified.returncode == 0, f"the audit chain: {verified.stdout[-500:]}")
 
-    def check_leaks(self, before: dict[str, int]) -> None:
+    def check_leaks(self) -> None:
         until = time.monotonic() + 10
-        while (after := kernel_objects()) != before and time.monotonic() < until:
+        while any(kernel_objects(self.service.top, self.runs).values()) and time.monotonic() < until:
             time.sleep(0.3)
-        for name, count in after.items():
-            # other tests of the host may come and go; what is ours must not grow with the number of jobs
-            self._expect(count <= before[name] + 3, f"{name}: {before[name]} before, {count} after")
+        left = kernel_objects(self.service.top, self.runs)
+        self._expect(not any(left.values()), f"left behind: {left}")
 
     def check_memory(self) -> tuple[int, int]:
         """Resident bytes over the first and the last fifth of the run (medians of what the incarnations had)."""
@@ -286,7 +287,6 @@ def soak(prefix: str, jobs: int, kills: int, seed: int) -> list[str]:
     top = tempfile.mkdtemp(prefix="mlsandbox-soak-", dir="/srv")
     os.chmod(top, 0o755)
     service = Service(prefix, top)
-    before = kernel_objects()
     run = Soak(service, jobs, kills, random.Random(seed))
     print(f"seed {seed}: {jobs} jobs, {kills} times kill -9", flush=True)
     began = time.monotonic()
@@ -297,7 +297,7 @@ def soak(prefix: str, jobs: int, kills: int, seed: int) -> list[str]:
         counts = run.check()
         early, late = run.check_memory()
         service.kill(signal.SIGTERM)
-        run.check_leaks(before)
+        run.check_leaks()
         print(f"{took:.0f} s, {jobs / took:.1f} jobs a second; {dict(counts)}; {early >> 20} to {late >> 20} MiB")
         if "internal error" in service.said():
             run.problems.append(service.said()[-3000:])
