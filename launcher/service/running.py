@@ -16,6 +16,7 @@ from launcher.service.launches import Launches
 from launcher.service.loop import Loop
 from launcher.service.queue.service import QueueService
 from launcher.service.server import Server, listen
+from launcher.service.sweeping import Sweeping
 from launcher.service.zygote import Zygote
 
 TYPE_CHECKING = False
@@ -43,6 +44,7 @@ class Service:
         self.jobs = Jobs(self.loop, zygote, root, self._identity)
         self._report = report
         self.loop.failed = self._failed
+        Sweeping(self.locations, self.loop, report)
         self.batch = QueueService(self.locations, root, self.loop, self.jobs)
         launches = Launches(self.jobs, root)
         verbs = {**self.batch.verbs, **dict.fromkeys(("check", "explain", "plan"), launches.ask)}

@@ -92,6 +92,7 @@ class Connection:
             except BlockingIOError:
                 return False
             except OSError as error:
+                self._discard()
                 raise ClosedError(f"the connection broke: {error.strerror}") from error
             for fd in fds:
                 os.close(fd)
@@ -168,9 +169,16 @@ class Connection:
     def close(self) -> None:
         """Closes the socket, and every descriptor that was received and not taken, or not sent yet."""
         self.socket.close()
-        for fd in (*self._descriptors, *[fd for _data, fds in self._output for fd in fds]):
+        for fd in self._descriptors:
             os.close(fd)
         self._descriptors.clear()
+        self._discard()
+
+    def _discard(self) -> None:
+        """Closes what was to be sent: whoever waits at the other end of it sees that nobody will come."""
+        for _data, fds in self._output:
+            for fd in fds:
+                os.close(fd)
         self._output.clear()
 
 

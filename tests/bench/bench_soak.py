@@ -100,8 +100,8 @@ class Service:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def kernel_objects(top: str, runs: set[str]) -> dict[str, int]:
-    """What is left of a service below `top` and of its launches: other tests of the host come and go meanwhile."""
+def kernel_objects(prefix: str, top: str, runs: set[str]) -> dict[str, int]:
+    """What is left of a service of `prefix` below `top`, and of its launches: other tests come and go meanwhile."""
     groups = [name for where in ("/sys/fs/cgroup", "/sys/fs/cgroup/memory", "/sys/fs/cgroup/pids", "/sys/fs/cgroup/cpu")
               for name in glob.glob(f"{where}/**/mlsandbox-*", recursive=True)]  # fmt: skip
     with open("/proc/self/mountinfo", encoding="utf-8") as file:
@@ -113,7 +113,8 @@ def kernel_objects(top: str, runs: set[str]) -> dict[str, int]:
             with open(status, encoding="utf-8") as file:
                 uid = int(file.read().split("\nUid:")[1].split()[0])
             with open(status.replace("/status", "/cmdline"), encoding="utf-8", errors="replace") as file:
-                running += uid in tenants or top in file.read()
+                words = file.read()
+            running += uid in tenants or top in words or ("zygote" in words and prefix in words)
         except (OSError, IndexError):
             continue
     ours = sum(os.path.basename(name).removeprefix("mlsandbox-") in runs for name in groups)
@@ -264,9 +265,11 @@ class Soak:
 
     def check_leaks(self) -> None:
         until = time.monotonic() + 10
-        while any(kernel_objects(self.service.top, self.runs).values()) and time.monotonic() < until:
+        while (
+            any(kernel_objects(self.service.prefix, self.service.top, self.runs).values()) and time.monotonic() < until
+        ):
             time.sleep(0.3)
-        left = kernel_objects(self.service.top, self.runs)
+        left = kernel_objects(self.service.prefix, self.service.top, self.runs)
         self._expect(not any(left.values()), f"left behind: {left}")
 
     def check_memory(self) -> tuple[int, int]:

@@ -193,3 +193,18 @@ def test_a_server_takes_shorter_messages_than_it_sends() -> None:
     server = Connection(theirs.socket, longest=LONGEST)
     with pytest.raises(WireError, match="at most"):
         server.receive()
+
+
+def test_a_descriptor_that_could_not_be_sent_is_closed() -> None:
+    """A tenant's process asks for a fork server while the service dies, and waits at the other end of what it sent: an
+    end that it held itself would let it wait for ever, with the locks of its control groups.
+    """
+    ours, theirs = pair()
+    theirs.close()
+    reading, writing = os.pipe()
+    with pytest.raises(ClosedError):
+        ours.send({"fork_server": True}, [writing])
+    os.close(writing)
+    os.set_blocking(reading, False)
+    assert os.read(reading, 1) == b"", "somebody still holds the other end"
+    os.close(reading)
