@@ -85,7 +85,14 @@ def rounded(x: Any, digits: int | None = None) -> Any:
 
 def total(values: Iterable[Any], start: Any = 0) -> Any:
     """`sum(a)`: floats are summed with compensation, as CPython has it since 3.12."""
-    return sum(values, start) if sys.version_info >= (3, 12) else compensated(values, start)
+    if sys.version_info >= (3, 12) or type(values) in _REPEATABLE:
+        result = sum(values, start)
+        if sys.version_info >= (3, 12) or type(result) is not float:
+            return result  # without floats every host adds alike
+    return compensated(values, start)
+
+
+_REPEATABLE = frozenset((list, tuple))
 
 
 def compensated(values: Iterable[Any], start: Any = 0) -> Any:
