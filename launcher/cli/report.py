@@ -26,7 +26,7 @@ def report(result: Result) -> None:
     if result.limit:
         _say("limit", _LIMIT_TEXT.get(result.limit, f"the job reached its limit {result.limit}"))
     for row in result.unenforced:
-        _say("not enforced", f"{row['permission']}: {row['reason']}")
+        _say("not enforced", f"{row['permission']}: {row['reason']}{_attacks(row)}")
     _rows("committed", [str(row.get("path", row)) for row in result.committed])
     _rows("not committed", [f"{row.get('path')}: {row.get('reason')}" for row in result.refused])
     # what has a line of its own below is not told twice
@@ -43,6 +43,12 @@ def report(result: Result) -> None:
         _say("observing", f"{costs['calls']} calls with names, {each} us each, which the job waited for{lost}")
     if result.exit_code or result.refused or result.observing:
         _ask_for(result)
+
+
+def _attacks(row: dict[str, object]) -> str:
+    """The attacks that are not covered by it, by their numbers in docs/explanation/attacks.md."""
+    numbers = row.get("attacks")
+    return f" (attacks {', '.join(map(str, numbers))} are not covered)" if isinstance(numbers, list) and numbers else ""
 
 
 def _ask_for(result: Result) -> None:

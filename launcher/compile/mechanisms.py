@@ -44,6 +44,7 @@ _COMMANDS = {
     "listed": "the file is mounted and executable; no other program is there",
     "all": "every program of the view is executable; shells, and interpreters that are denied, are covered",
 }
+_ONLY_LANDLOCK = "Landlock allows it; the names, sizes and times of other files can be seen"
 _ONLY_THESE = "Landlock allows executing nothing else"
 _ARGUMENTS = {True: "the arguments are verified at a traced exec stop", False: "the arguments are not enforced here"}
 _NOT_STARTED = "nothing is mounted executable, and execve is refused once the job runs"
@@ -60,6 +61,8 @@ _NO_NETWORK = "an own network namespace without interfaces: nothing is reachable
 def mechanisms(data: Data, features: Features, options: Options) -> list[Data]:
     """One row a permission, in the order of the profile's sections."""
     lacking = {gap["permission"] for gap in data["unenforced"]}
+    if not features.user_namespaces:
+        return _without_namespaces(data, lacking)
     return [
         *_files(data["files"], landlock=features.landlock > 0, sockets=bool(data["sockets"])),
         *_commands(data["commands"], features, lacking),
@@ -67,6 +70,22 @@ def mechanisms(data: Data, features: Features, options: Options) -> list[Data]:
         *_names(data, lacking),
         *[_limit(name, value, features, lacking) for name, value in data["limits"].items() if value is not None],
     ]
+
+
+def _without_namespaces(data: Data, lacking: set[str]) -> list[Data]:
+    """The degraded backend: nothing is mounted, so what is not allowed is refused and not absent."""
+    files = data["files"]
+    rows = [_row(rule_text(rule), _ONLY_LANDLOCK, rule["place"]) for rule in (*files["read"], *files["live"])]
+    commands = data["commands"]
+    rows += [_row(f"{kind}.execute", _ONLY_THESE) for kind in ("sh", "js", "py") if commands[kind]]
+    rows += [
+        _row(command_text(rule), f"{_ONLY_THESE}; {_ARGUMENTS[True]}", rule["place"]) for rule in commands["rules"]
+    ]
+    rows.append(_row("no network", "sockets of the internet families are refused by seccomp"))
+    rows += _names(data, lacking)
+    held = ("max_wall_time", "max_open_files", "max_file_size", "max_output", "max_processes", "max_cpu_time")
+    limits = [(name, data["limits"][name]) for name in held if data["limits"][name] is not None]
+    return rows + [_row(f"limits.{name} {value}", _LIMITS[name][2] or _LIMITS[name][0]) for name, value in limits]
 
 
 def _row(permission: str, mechanism: str, place: str = "") -> Data:

@@ -60,6 +60,12 @@ def _no_cpu_accounting(features: Features) -> bool:
     return not features.controllers if features.cgroup == 2 else "cpuacct" not in features.controllers
 
 
+# What only a view, processes, ids and a network of the job's own stop (docs/explanation/attacks.md). Contents of files
+# and execution are held by Landlock, sockets and the rest by seccomp.
+WITHOUT_NAMESPACES = (
+    1, 5, 7, 10, 12, 16, 17, 19, 23, 26, 27, 28, 29, 30, 31, 32, 40, 43, 45, 46, 47, 48, 92, 95, 97,
+)  # fmt: skip
+
 _CGROUP_HINT = (
     "run as root or through the service; as a user on a systemd host: systemd-run --user --scope -p Delegate=yes "
     "mlsandbox launch ..."
@@ -67,24 +73,43 @@ _CGROUP_HINT = (
 
 ROWS: tuple[Row, ...] = (
     Row(
-        "sandbox.user_namespaces", REFUSE, lambda _data, features, _options: not features.user_namespaces,
-        reason="this process may not make user namespaces, of which every sandbox is built",
+        "sandbox.user_namespaces", DEGRADE, lambda _data, features, _options: not features.user_namespaces,
+        reason="this process may not make user namespaces, of which every sandbox is built: only Landlock, system call "
+        "filters and resource limits are left. Names and sizes of all files can be seen, other processes too",
+        hint="{user_namespaces}",
+        attacks=WITHOUT_NAMESPACES,
+    ),
+    Row(
+        "sandbox.only_landlock", REFUSE,
+        lambda data, features, _options: not features.user_namespaces
+        and (features.landlock < max(1, data["landlock"]["minimum_abi"]) or not features.seccomp),
+        reason="without user namespaces Landlock and seccomp are all that could hold a job, and one of them is missing",
         hint="{user_namespaces}",
     ),
     Row(
-        "sandbox.mount_api", REFUSE, lambda _data, features, _options: not features.mount_api,
+        "limits.max_disk", DEGRADE,
+        lambda data, features, _options: not features.user_namespaces
+        and (_limited(data, "max_disk") or _limited(data, "max_files")),
+        reason="the temporary directory of the job is on the host's own disk, of which it may use as much as the user",
+        hint="{user_namespaces}", attacks=(82,),
+    ),
+    Row(
+        "sandbox.mount_api", REFUSE,
+        lambda _data, features, _options: features.user_namespaces and not features.mount_api,
         reason="mounts by descriptor and mount_setattr (Linux 5.12) are not available",
         hint="{mount_api}",
     ),
     Row(
-        "sandbox.net_namespaces", REFUSE, lambda _data, features, _options: not features.net_namespaces,
+        "sandbox.net_namespaces", REFUSE,
+        lambda _data, features, _options: features.user_namespaces and not features.net_namespaces,
         reason="the kernel has no network namespaces, so the job would share the host's network",
         hint="use a kernel with CONFIG_NET_NS",
     ),
     Row(
         "files.staged", REFUSE,
-        lambda data, features, _options: bool(data["files"]["staged"]) and not features.overlayfs,
-        reason="writes are staged in an overlay, and the kernel has no overlayfs",
+        lambda data, features, _options: bool(data["files"]["staged"])
+        and not (features.overlayfs and features.user_namespaces),
+        reason="writes are staged in an overlay of the job's own view, which cannot be made here",
         hint="load the overlay module, or make the grant of a whole directory `live: true`",
     ),
     Row(

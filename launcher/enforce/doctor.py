@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from launcher.compile.requirements import WITHOUT_NAMESPACES
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -198,7 +200,8 @@ def _cgroup_remedy(report: Report) -> str:
 ROWS: tuple[Row, ...] = (
     Row(
         "user_namespaces", "user namespaces", _tried("user_namespace", "id_map"),
-        cost="nothing can be launched: every sandbox is built in one", remedy=_userns_remedy,
+        cost="launches are refused; with --allow-degraded only Landlock, seccomp and resource limits hold a job",
+        remedy=_userns_remedy, attacks=(*WITHOUT_NAMESPACES, 82),
     ),
     Row(
         "namespaces", "mount, pid, network, ipc and uts namespaces", _tried(*_NAMESPACES),

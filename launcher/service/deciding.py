@@ -161,6 +161,13 @@ def refuse_shortfalls(permissions: Permissions, declared: Declared) -> None:
     raise UndergrantedError("the job declares more than is granted:\n" + "\n".join(lines), declared)
 
 
+def _supports(asked: Asked) -> tuple[str, ...]:
+    """What the backend has: without namespaces neither a network to connect nor a view to mount nodes in."""
+    if not asked.features.user_namespaces:
+        return (ARGUMENTS,)
+    return (*_SUPPORTS, KEYCHAIN) if asked.request.program else _SUPPORTS
+
+
 def options_for(asked: Asked, declared: Declared | None) -> Options:
     """What the request asks of `compile`, with the declaration that was read."""
     request = asked.request
@@ -169,7 +176,7 @@ def options_for(asked: Asked, declared: Declared | None) -> Options:
         declared=declared.needs if declared else None,
         limits=command_line_limits(request.limits),
         environment=tuple(request.environment),
-        supports=(*_SUPPORTS, KEYCHAIN) if request.program else _SUPPORTS,
+        supports=_supports(asked),
         allow_degraded=request.allow_degraded,
         now=int(time.time()),
     )

@@ -15,7 +15,7 @@ from launcher.canonical import digest
 from launcher.enforce.job import Job
 from launcher.enforce.namespace.backend import Prepared, Sandbox, run
 from launcher.enforce.result import Result
-from launcher.errors import AuditError, IdentityError, SandboxError
+from launcher.errors import AuditError, IdentityError, RefusedError, SandboxError
 from launcher.service.asking import Asked
 from launcher.service.command import command_file, refuse_ungranted
 from launcher.service.environment import job_environment, passing_names
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
+    from launcher.enforce.confined.backend import Confined
     from launcher.enforce.namespace.spec import Identity
     from launcher.service.asking import Served
     from launcher.service.deciding import Decided
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from launcher.service.renewing import Renewal
     from launcher.service.request import Request
 
+NAMESPACES = "sandbox.user_namespaces"  # the requirement without which there is no view of the job's own
 _JOB_ID_BYTES = 8
 _MOST_UNWRITTEN = 10_000
 
@@ -69,7 +71,7 @@ class Launch:
             self.decided: Decided | Remembered = memory.find() or _decide(asked)
             passing = self._passing()
             self.job = self._job(passing)
-            self.prepared = Prepared(self.decided.profile.data, self.job, asked.locations.cache)
+            self.prepared: Prepared | Confined = self._prepare(asked.locations.cache)
             if not request.program:
                 run = self._resolve_command()
                 self._plan = self._plan_digest(memory, run, passing)
@@ -86,6 +88,15 @@ class Launch:
         made = digest(data)
         memory.keep(self.decided.profile, run, passing, (name, made))
         return made
+
+    def _prepare(self, cache: str) -> Prepared | Confined:
+        """The sandbox, planned: with namespaces, or without where the host has none and the operator accepted it."""
+        profile = self.decided.profile.data
+        if profile["unenforced"] and any(row["permission"] == NAMESPACES for row in profile["unenforced"]):
+            from launcher.enforce.confined.backend import Confined
+
+            return Confined(profile, self.job, cache)
+        return Prepared(profile, self.job, cache)
 
     def _passing(self) -> list[str]:
         if isinstance(self.decided, Remembered):
@@ -109,7 +120,7 @@ class Launch:
 
             job.observes = observing(self.decided.profile.data, asked)
         network = self.decided.profile.data["network"]
-        if network["egress"]:
+        if network["egress"] and asked.features.user_namespaces:
             self._egress = job.network = self._connect(asked, network)
             job.etc = self._egress.files()
             job.environment.update(self._egress.environment())
@@ -163,7 +174,10 @@ class Launch:
         try:
             if self._egress:
                 self._egress.start()
-            run(self.prepared, result, self.record_start, self.journals)
+            if isinstance(self.prepared, Prepared):
+                run(self.prepared, result, self.record_start, self.journals)
+            else:
+                self.prepared.run(result, self.record_start)
         except SandboxError as error:
             self._record_refusal(self.decided.asked, error)
             raise
@@ -184,6 +198,10 @@ class Launch:
         """What `run` runs, not begun; then `record_start`, its supervision, and `finish`. Raises SandboxError."""
         result = Result(self.id, self.decided.profile.digest)
         result.unenforced = self.decided.profile.data["unenforced"]
+        if not isinstance(self.prepared, Prepared):  # tenants are kept apart by what is missing here
+            raise RefusedError(
+                "the service runs no job without namespaces", hint="`mlsandbox doctor` says what to allow"
+            )
         if self._egress:
             self._egress.start()
         return Sandbox(self.prepared, result), result

@@ -14,6 +14,8 @@ MEMORY = "limits: {max_memory: 1GiB}"
 CASES: list[tuple[str, dict[str, Any], str]] = [
     # row, what this host lacks, a policy that needs it
     ("sandbox.user_namespaces", {"user_namespaces": False}, ""),
+    ("sandbox.only_landlock", {"user_namespaces": False, "landlock": 0}, ""),
+    ("limits.max_disk", {"user_namespaces": False}, ""),
     ("sandbox.mount_api", {"mount_api": False}, ""),
     ("sandbox.net_namespaces", {"net_namespaces": False}, ""),
     ("files.staged", {"overlayfs": False}, "capabilities: ['file.write:/a/b']"),

@@ -141,8 +141,8 @@ class Prepared:
             cwd=profile["workspace"],
             stdio=stdio,
             passed=job.passed,
-            rlimits=_rlimits(limits),
-            landlock_abi=_landlock_abi(profile),
+            rlimits=rlimits(limits),
+            landlock_abi=landlock_abi(profile),
             filter=self._filter(check),
             exec_once=once,
             check=check,
@@ -188,12 +188,13 @@ def _replaced(path: str, files: dict[str, bytes]) -> bool:
     return any(file == path or file.startswith(path + "/") for file in files)
 
 
-def _rlimits(limits: dict[str, int | None]) -> list[tuple[int, int]]:
+def rlimits(limits: dict[str, int | None], *, others: int = 0) -> list[tuple[int, int]]:
+    """(resource, value) of each limit that is a resource limit; `others` are processes that count besides the job's."""
     rows: list[tuple[int, int]] = [(_RLIMIT_CORE, 0)]
     for number, name, extra in (
         (_RLIMIT_FSIZE, "max_file_size", 0),
         (_RLIMIT_NOFILE, "max_open_files", 0),
-        (_RLIMIT_NPROC, "max_processes", _INIT),
+        (_RLIMIT_NPROC, "max_processes", _INIT + others),
         (_RLIMIT_CPU, "max_cpu_time", 0),
     ):
         value = limits[name]
@@ -202,7 +203,8 @@ def _rlimits(limits: dict[str, int | None]) -> list[tuple[int, int]]:
     return rows
 
 
-def _landlock_abi(profile: dict[str, Any]) -> int:
+def landlock_abi(profile: dict[str, Any]) -> int:
+    """The Landlock version to restrict with. Raises EnforcementError where the profile needs a later one."""
     from launcher.kernel import landlock
 
     version = landlock.abi()

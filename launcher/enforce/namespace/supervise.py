@@ -284,14 +284,23 @@ class Supervision:
 
 
 def supervise(
-    supervision: Supervision, spec: Spec, cgroup: Cgroup | None, before_start: Callable[[], Callable[[], None] | None]
+    supervision: Supervision,
+    spec: Spec,
+    cgroup: Cgroup | None,
+    before_start: Callable[[], Callable[[], None] | None],
+    *,
+    spawn: Callable[[Spec, Cgroup | None], tuple[int, Channel]] = spawn,
+    kill: Callable[[Channel], Callable[[], None]] | None = None,
 ) -> None:
-    """Runs one job to its end in this process. Raises EnforcementError, NotFoundError, RefusedError."""
+    """Runs one job to its end in this process. Raises EnforcementError, NotFoundError, RefusedError.
+
+    `kill` makes, of the channel, what ends a job whose processes do not end with the first of them.
+    """
     woken = _catch_signals()
     settle = before_start()  # what it computes is computed before the fork, after which each page is copied
     pid, control = spawn(spec, cgroup)
     try:
-        supervision.begin(pid, control)
+        supervision.begin(pid, control, kill(control) if kill else None)
         if settle:
             settle()  # while the sandbox is built: it is the start of the job that must wait for it
         while not supervision.over:
