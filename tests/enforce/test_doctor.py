@@ -129,6 +129,7 @@ def test_a_launch_and_the_doctor_agree() -> None:
         "sandbox.net_namespaces": "namespaces", "sandbox.seccomp": "seccomp", "sandbox.landlock": "landlock",
         "files.staged": "overlayfs", "commands.refuse": "seccomp_notify", "commands.arguments": "seccomp",
         "sandbox.only_landlock": "landlock", "limits.max_disk": "user_namespaces",
+        "limits.max_io_read": "", "limits.max_io_write": "",  # the doctor looks at no io controller
         "limits.max_jobs": "",  # no feature of a host
         "limits.max_memory": "cgroup_memory", "limits.cpus": "cgroup_cpu", "limits.max_cpu_time": "cgroup_cpu",
     }  # fmt: skip
