@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import stat
 import subprocess
+import tempfile
 
 import pytest
 
@@ -97,6 +99,17 @@ def test_08_modes_stay(host: Host) -> None:
     ran = host.launch("sh", "-c", "echo new > d/new; chmod 777 d/new d/old; ls -l d")
     assert ran.out.count("rwxrwxrwx") == 2, ran
     assert [stat.S_IMODE(os.stat(path).st_mode) for path in (old, f"{host.workspace}/d/new")] == [0o644, 0o644]
+
+
+def test_09_a_script_below_tmp_is_not_trusted(host: Host) -> None:
+    host.workspace = tempfile.mkdtemp(prefix="mlsandbox-workspace-", dir="/tmp")
+    try:
+        host._own(host.workspace)
+        script = host.write("tool/hello", "#!/usr/bin/python3\nprint('hello')\n", 0o755)
+        host.policy({**SHELL, "cmd": [script]})
+        assert host.launch("sh", "-c", f"{script}; echo end").out == "end\n"
+    finally:
+        shutil.rmtree(host.workspace)
 
 
 def test_the_page_lists_them_and_no_more_than_ten() -> None:

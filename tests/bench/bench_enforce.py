@@ -4,14 +4,13 @@
 
 Prints, as root and as an ordinary user, from interleaved rounds: an exec under an argument rule, beside one that is not
 traced and one outside; a launch with 1,000 matches of a name pattern beside one with none; reading 256 MiB that are
-mounted and writing 128 MiB to a live tree, beside the same outside. Exit status 1 where a bar is missed.
+mounted and writing 128 MiB to a live tree, beside the same outside. Figures are the least of all rounds. Exit status 1 where a bar is missed.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import statistics
 import subprocess
 import sys
 import time
@@ -22,6 +21,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 sys.path.insert(0, ROOT)
 
 from tests import sandboxed  # noqa: E402  found only now
+from tests.agreement.generator import MEANT  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,12 +65,12 @@ class Bench:
         return self._exec() + self._names() + self._speed()
 
     def _measure(self, cases: list[Case]) -> list[float]:
-        """Medians; every round does each case once, so what else the machine does falls on all of them."""
+        """The least of each case: what else the machine does only adds. Every round does each case once."""
         rows: list[list[float]] = [[] for _ in cases]
         for _ in range(self.rounds):
             for row, (_name, once) in zip(rows, cases, strict=True):
                 row.append(once())
-        return [statistics.median(row) for row in rows]
+        return [min(row) for row in rows]
 
     def _inside(self, *words: str) -> float:
         ran = self.host.launch(self.program, *words, timeout=110)
@@ -96,7 +96,7 @@ class Bench:
             ("argument rule", lambda: under(ruled)),
         ]
         outside, free, checked = self._measure(cases)
-        more = (checked - free) / 1000
+        more = (checked - min(outside, free)) / 1000
         print(
             f"{self.host.who:5} exec: outside {outside:.0f} us, not traced {free:.0f} us, under an argument rule "
             f"{checked:.0f} us: {more:.2f} ms more (at most {EXEC_BAR:g})"
@@ -127,7 +127,7 @@ class Bench:
 
     def _speed(self) -> int:
         workspace = self.host.workspace
-        live = {"patterns": ["live/**"], "operations": ["read", "write"], "live": True}
+        live = {"patterns": ["live/**"], "operations": ["read", "write"], "live": True, "allow_danger": MEANT}
         file = [{"patterns": ["data/**"], "operations": ["read"]}, live]
         self.host.policy({"cmd": [f"{self.program}:*"], "file": file})
         rows = (
