@@ -104,6 +104,7 @@ def test_08_modes_stay(host: Host) -> None:
 def test_09_a_script_below_tmp_is_not_trusted(host: Host) -> None:
     host.workspace = tempfile.mkdtemp(prefix="mlsandbox-workspace-", dir="/tmp")
     try:
+        os.chmod(host.workspace, 0o755)
         host._own(host.workspace)
         script = host.write("tool/hello", "#!/usr/bin/python3\nprint('hello')\n", 0o755)
         host.policy({**SHELL, "cmd": [script]})
