@@ -13,11 +13,13 @@ import fcntl
 import os
 import stat
 
-from launcher.errors import UsageError
+from launcher.errors import SandboxError, UsageError
 from launcher.service import received
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from launcher.service.calls import Call
     from launcher.service.jobs import Ended, Jobs, RunningJob
     from launcher.service.request import Request
@@ -38,7 +40,9 @@ SIGNALS = frozenset(
 class Launches:
     """Handles `launch`."""
 
-    def __init__(self, jobs: Jobs, root: str | None) -> None:
+    def __init__(self, jobs: Jobs, root: str | None, admit: Callable[[Request, str], Callable[[], None]]) -> None:
+        """`admit` counts a launch of a tenant and returns what is to be called at its end (`queue.beside`)."""
+        self._admit = admit
         self._jobs = jobs
         self._root = root
 
@@ -81,13 +85,20 @@ class Launches:
         self._jobs.ask(str(call.message["verb"]), request, call.acting, ended)
 
     def _start(self, call: Call, request: Request, streams: int) -> RunningJob:
+        release = self._admit(request, call.acting.user.name)
+
         def ended(end: Ended) -> None:
+            release()
             if end.error:
                 call.fail(end.error)
             else:
                 call.reply({"result": end.result})
 
-        job = self._jobs.start(request, call.acting, streams, ended, on_start=lambda: call.stream({"job": job.id}))
+        try:
+            job = self._jobs.start(request, call.acting, streams, ended, on_start=lambda: call.stream({"job": job.id}))
+        except SandboxError:
+            release()
+            raise
         return job
 
 

@@ -46,7 +46,7 @@ class Service:
         self.loop.failed = self._failed
         Sweeping(self.locations, self.loop, report)
         self.batch = QueueService(self.locations, root, self.loop, self.jobs)
-        launches = Launches(self.jobs, root)
+        launches = Launches(self.jobs, root, self.batch.admit)
         verbs = {**self.batch.verbs, **dict.fromkeys(("check", "explain", "plan"), launches.ask)}
         verbs |= {"launch": launches.launch, "ping": lambda call: call.reply({"pid": os.getpid()})}
         self.server = Server(self.loop, listen(self.locations), verbs, self._resolve)

@@ -117,9 +117,18 @@ class Scheduler:
         return True
 
     def hold(self, job: Waiting) -> None:
-        """Counts a job as running that was not chosen here (`launch` beside the queue)."""
+        """A launch beside the queue: it counts against its tenant's limits and share."""
         tenant = self._tenant(job.tenant)
-        self._take(tenant, job)
+        if tenant.idle():
+            self._welcome(tenant)
+        self._charge(tenant, job, LEAST_CHARGE)
+        tenant.used = add(tenant.used, job.demand)
+        self._refresh(tenant)
+
+    def release(self, job: Waiting) -> None:
+        """It has ended."""
+        tenant = self._tenants[job.tenant]
+        tenant.used = subtract(tenant.used, job.demand)
         self._refresh(tenant)
 
     def end(self, key: Key, seconds: float) -> None:
@@ -161,11 +170,6 @@ class Scheduler:
             tenant.overtaken += 1 if chosen else 0
             self._refresh(tenant)
         return chosen
-
-    def room(self, tenant: str, demand: Amounts) -> str:
-        """The resource that a job of `tenant` would lack now, "" for none."""
-        capacity = self._share_of(tenant).capacity
-        return exceeded(self.held(tenant), demand, capacity) or exceeded(self.used, demand, self._capacity)
 
     def never(self, tenant: str, demand: Amounts) -> str:
         """The resource of which `demand` is more than there ever is for `tenant`, "" for none."""

@@ -6,6 +6,7 @@ from launcher.audit.event import event
 from launcher.audit.head import boot_id
 from launcher.audit.log import AuditLog
 from launcher.policy import cache
+from launcher.service.queue.beside import admit
 from launcher.service.queue.clock import now_ms
 from launcher.service.queue.durable import Durable
 from launcher.service.queue.keeping import Keeping
@@ -21,11 +22,14 @@ from launcher.service.queue.watching import Watching
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from launcher.policy.paths import Locations
     from launcher.service.jobs import Jobs
     from launcher.service.loop import Loop
     from launcher.service.queue.endings import Ending
     from launcher.service.queue.model import Key
+    from launcher.service.request import Request
 
 
 class QueueService:
@@ -74,6 +78,10 @@ class QueueService:
         if lost:
             self._log.append(lost)
         return found
+
+    def admit(self, request: Request, tenant: str) -> Callable[[], None]:
+        """Counts a launch beside the queue; what is to be called when it has ended. Raises RefusedError."""
+        return admit(self.queue, request, tenant)
 
     def reload(self) -> None:
         """Takes the configuration as it is now. Raises ConfigurationError; the old one holds then."""

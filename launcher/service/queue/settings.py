@@ -76,13 +76,17 @@ class Settings:
 
     def demand(self, tenant: str, limits: Mapping[str, int]) -> Amounts:
         """What a job with these limits (base units, by name) is counted with: zero of what nobody counts."""
-        totals = (self.capacity, self.share(tenant).capacity)
-        counted = [any(total[at] is not None for total in totals) for at in range(4)]
+        both = zip(self.capacity, self.share(tenant).capacity, strict=True)
+        jobs, cpus, memory, disk = (one if one is not None else other for one, other in both)
+        return self.demand_within((jobs, cpus, memory, disk), limits)
+
+    def demand_within(self, capacity: Capacity, limits: Mapping[str, int]) -> Amounts:
+        """The same, where only `capacity` counts."""
         return (
             1,
-            limits.get("cpus", self._job["cpus"]) if counted[1] else 0,
-            limits.get("max_memory", self._job["max_memory"]) if counted[2] else 0,
-            limits.get("max_disk", self._job["max_disk"]) if counted[3] else 0,
+            0 if capacity[1] is None else limits.get("cpus", self._job["cpus"]),
+            0 if capacity[2] is None else limits.get("max_memory", self._job["max_memory"]),
+            0 if capacity[3] is None else limits.get("max_disk", self._job["max_disk"]),
         )
 
     def held_to(self, demand: Amounts, limits: Mapping[str, int]) -> dict[str, int]:

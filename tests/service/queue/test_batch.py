@@ -280,6 +280,29 @@ def test_limits_of_a_tenant_hold_across_its_jobs(site: Site) -> None:
     site.run("wait", array, small)
 
 
+def test_launches_beside_the_queue_count_with_the_tenants_jobs(site: Site) -> None:
+    """One job in all: a launch is refused while a queued job runs, and a queued job waits while a launch does."""
+    site.kill(signal.SIGTERM)
+    site.configure("queue: {tenant: {max_jobs: 1, max_memory: 256MiB}, job: {max_memory: 256MiB}}\n")
+    site.start()
+    job = site.submit("--", "sleep", "60")
+    site.until(job, "running")
+    refused = site.run("launch", "--", "true", check=False)
+    assert refused.returncode == 126
+    assert "may hold 1 jobs at once and holds 1" in refused.stderr
+    assert "mlsandbox submit" in refused.stderr
+    site.run("cancel", job)
+    site.run("wait", job, check=False)
+    grow = "x=xxxxxxxxxxxxxxxx; while :; do x=$x$x; done"
+    assert site.run("launch", "--", "sh", "-c", grow, check=False).returncode == 137, "held to what it is counted with"
+    with site.host.popen("launch", "--", "sleep", "2", stderr=subprocess.PIPE) as launch:
+        time.sleep(1)
+        waits = site.submit("--", "true")
+        assert site.job(waits)["state"] == "queued"
+        assert launch.wait(30) == 0
+    assert "1 succeeded" in site.run("wait", waits).stderr
+
+
 def test_caches_last_from_job_to_job_and_are_each_tenants_own(site: Site, second: str) -> None:
     """The policy of docs/how-to/batch.md: `~` is each user's own, what is shared is for reading. A job of bob's can
     neither read what alice's left in her cache, nor put a package where hers would take it from."""

@@ -226,13 +226,18 @@ def test_a_discarded_job_does_not_start_and_its_key_may_come_again() -> None:
     assert found.next() is None
 
 
-def test_launches_beside_the_queue_count() -> None:
-    found = scheduler((1, None, None, None))
-    found.hold(job(7, "bob"))
-    found.add(job(1, "alice"))
+def test_launches_beside_the_queue_count_against_their_tenant_alone() -> None:
+    found = scheduler((1, None, None, None), bob=Share((1, None, None, None)))
+    launch = job(7, "bob")
+    found.hold(launch)
+    found.add(job(1, "bob"))
     assert found.next() is None
-    assert found.room("alice", (1, 0, 0, 0)) == "jobs"
-    found.end((7, 0), 5.0)
+    found.add(job(2, "alice"))
+    one = found.next()
+    assert one is not None
+    assert one.tenant == "alice"
+    found.end(one.key, 1.0)
+    found.release(launch)
     assert found.next() is not None
 
 
