@@ -49,7 +49,8 @@ class Job:
     `passed` are (descriptor, number in the job). `mounts`, `programs` and `rules` are what the launcher itself needs
     in the view (the ML runtime's interpreter and library). `exec_once`: nothing may be executed after the image
     itself. `network` is what its network namespace is connected to, `etc` the files (path to content) that this
-    brings. `mapped`: sources that belong to root are shown as the job's own (root's own jobs run with an id of the
+    brings. `preloaded` is the (module, library) that runs in place of the image, where pid 1 has it loaded.
+    `mapped`: sources that belong to root are shown as the job's own (root's own jobs run with an id of the
     range). `observes` makes what looks at the job's calls with path names. `writer` are the ids that staged writes
     reach the host with; None for the launcher's own. `review` is given the change set as lines, the number of changes
     that would be committed and of those refused, and says whether to commit.
@@ -57,7 +58,8 @@ class Job:
 
     __slots__ = (
         "arguments", "environment", "etc", "exec_once", "id", "identity", "mapped", "mounts", "network", "observes",
-        "passed", "path", "programs", "raw", "review", "rules", "stdio", "switch_ids", "terminal", "writer",
+        "passed", "path", "preloaded", "programs", "raw", "review", "rules", "stdio", "switch_ids", "terminal",
+        "writer",
     )  # fmt: skip
 
     def __init__(self, job: str, identity: Identity, path: str, arguments: Sequence[str]) -> None:
@@ -75,6 +77,7 @@ class Job:
         self.programs: tuple[str, ...] = ()
         self.rules: tuple[Rule, ...] = ()
         self.exec_once = False
+        self.preloaded: tuple[str, str] | None = None
         self.mapped = False
         self.network: Network | None = None
         self.observes: Callable[..., Observer] | None = None

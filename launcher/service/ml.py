@@ -40,6 +40,9 @@ class MlProgram:
         if self._decided.profile.data["network"]["egress"]:
             job.mounts += interpreter.database_packages(as_root=job.switch_ids)
         job.exec_once = self._decided.profile.data["commands"]["mode"] == "none"
+        if self._decided.asked.served and job.exec_once and not python.moved and not job.observes:
+            # what the sandbox's pid 1 has loaded; a program that may start others begins as an image, which is judged
+            job.preloaded = (_RUNTIME, interpreter.LIBRARY)
         # The job may write whatever it likes into its own memory file; what it says there is a claim, not a fact.
         self._reports = _memory(b"")
         job.passed = (

@@ -383,3 +383,91 @@ def started(pid: int) -> str:
 
 def alive(process: tuple[int, str]) -> bool:
     return bool(process[1]) and started(process[0]) == process[1]
+
+
+@pytest.fixture(scope="module")
+def ml(installation: str) -> Iterator[Bed]:
+    """Programs that may start no other: they are forked from what is loaded, and no interpreter starts."""
+    made = Bed(installation)
+    made.policy({"file": [{"patterns": ["@base/*.txt"], "operations": ["read"]}], "env": ["GIVEN"]})
+    made.start()
+    yield made
+    print(made.log())
+    made.remove()
+
+
+def test_a_loaded_program_runs_as_a_started_one(ml: Bed) -> None:
+    put(ml, ml.alice, "a.txt", "text\n")
+    put(
+        ml, ml.alice, "job.ml",
+        'import file;\nimport env;\nimport math;\nprint(file.read("a.txt"), env.get("GIVEN"), math.sqrt(16));\n',
+    )  # fmt: skip
+    options = ml.drop(ml.alice)
+    options["env"] = {**options["env"], "GIVEN": "yes", "OTHER": "no"}
+    words = ml.command("launch", "job.ml", "one", "two")
+    warm = subprocess.run(words, capture_output=True, check=False, stdin=subprocess.DEVNULL, **options)
+    assert warm.returncode == 0, warm
+    own = sandboxed_output(ml, options)
+    assert warm.stdout == own
+    put(ml, ml.alice, "bad.ml", 'print("before");\nx = 1 / 0;\n')
+    failed = ml.run(ml.alice, "launch", "bad.ml")
+    assert (failed.returncode, failed.stdout) == (1, b"before\n"), failed
+    assert b"bad.ml:2" in failed.stderr or b"line 2" in failed.stderr
+    put(ml, ml.alice, "secret.dat", "nobody granted this\n")
+    put(ml, ml.alice, "no.ml", 'import file;\nprint(file.read("secret.dat"));\n')
+    assert ml.run(ml.alice, "launch", "no.ml").returncode == 1
+
+
+def sandboxed_output(bed: Bed, options: dict[str, Any]) -> bytes:
+    """What the same program prints where an interpreter is started for it: launched by root, in root's process."""
+    words = bed.command("launch", "--embedded", "--user", bed.alice.pw_name, "job.ml", "one", "two")
+    ran = subprocess.run(
+        words, capture_output=True, check=False, stdin=subprocess.DEVNULL, cwd=options["cwd"], env=options["env"]
+    )
+    assert ran.returncode == 0, ran
+    return ran.stdout
+
+
+def test_a_loaded_program_has_its_own_descriptors_and_nothing_else(ml: Bed) -> None:
+    # until what it says is more than a buffer holds; by then the reader of its source has ended
+    put(
+        ml,
+        ml.alice,
+        "spin.ml",
+        'n = 0;\nwhile (n < 3000) { print("ready"); n = n + 1; }\nwhile (true) { n = n + 1; }\n',
+    )
+    running = subprocess.Popen(
+        ml.command("launch", "--timeout", "20s", "spin.ml"), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL, **ml.drop(ml.alice),
+    )  # fmt: skip
+    try:
+        assert ml.process
+        assert running.stdout
+        assert running.stdout.readline() == b"ready\n"
+
+        def spinning() -> list[int]:
+            found = []
+            for pid, _began in descendants(ml.process.pid if ml.process else 0):
+                try:
+                    if "seccomp" in _status(pid) and os.listdir(f"/proc/{pid}/fd"):
+                        found.append(pid)
+                except OSError:
+                    continue
+            return found
+
+        wait_for(spinning)
+        (job,) = spinning()
+        held = {int(fd): os.readlink(f"/proc/{job}/fd/{fd}") for fd in os.listdir(f"/proc/{job}/fd")}
+        assert sorted(held) == [0, 1, 2, 5], held  # its streams and the file for its claims; the others it has read
+        assert not any("socket" in target for target in held.values()), held
+        with open(f"/proc/{job}/environ", "rb") as file:
+            assert file.read().strip(b"\0") == b""
+    finally:
+        running.kill()
+        running.communicate()
+
+
+def _status(pid: int) -> str:
+    """ "seccomp" for a process that a filter holds."""
+    with open(f"/proc/{pid}/status", encoding="utf-8") as file:
+        return "seccomp" if "Seccomp:\t2" in file.read() else ""

@@ -118,7 +118,7 @@ class Prepared:
         profile, job = self.profile, self.job
         limits = profile["limits"]
         check = self._check()
-        once = self._exec_once()
+        once = self._exec_once() and not self.job.preloaded
         return Spec(
             operations=self.plan.operations,
             over=self.plan.over,
@@ -145,6 +145,7 @@ class Prepared:
             landlock_abi=landlock_abi(profile),
             filter=self._filter(check),
             exec_once=once,
+            preloaded=self.job.preloaded,
             check=check,
             observer=job.observes(once=once, traced=check is not None) if job.observes else None,
         )
@@ -178,6 +179,8 @@ class Prepared:
         """How the filter answers execve. Under an observer, which then holds `once` (a process has one listener), it
         is `trace` with no tracer: should the observer's filter not be there, every execve is answered ENOSYS.
         """
+        if self.job.preloaded:
+            return "refuse"
         if self._exec_once():
             return "trace" if self.job.observes else "once"
         return "trace" if check else "allow"

@@ -50,14 +50,16 @@ class Staged:
 class Spec:
     """One sandbox, ready to be built. `stdio` are the job's descriptors 0, 1, 2, or empty for a terminal of its own.
 
-    `over` are mounts on top of the staged areas. `passed` are (descriptor, number in the job). `exec_once` refuses
-    execve after the job's own image has started; with `check` every later exec is held against it. `observer` is
-    told of the job's calls with path names (--trace-denials).
+    `over` are mounts on top of the staged areas. `passed` are (descriptor, number in the job). `preloaded`
+    is (module, library): the job is a fork of pid 1 that runs the module, and starts no image at all. `exec_once`
+    refuses execve after the job's own image has started; with `check` every later exec is held against it. `observer`
+    is told of the job's calls with path names (--trace-denials).
     """
 
     __slots__ = (
         "arguments", "check", "cwd", "environment", "exec_once", "filter", "hostname", "identity", "landlock_abi",
-        "loopback", "namespaces", "network", "observer", "operations", "over", "passed", "path", "rlimits", "rules",
+        "loopback", "namespaces", "network", "observer", "operations", "over", "passed", "path", "preloaded", "rlimits",
+        "rules",
         "scratch", "staged", "stdio", "switch_ids",
     )  # fmt: skip
 
@@ -89,5 +91,6 @@ class Spec:
         landlock_abi: int
         filter: bytes
         exec_once: bool
+        preloaded: tuple[str, str] | None
         check: ExecCheck | None
         observer: Observer | None

@@ -8,6 +8,7 @@ from __future__ import annotations
 import _signal
 import fcntl
 import os
+import sys
 
 from launcher.enforce.namespace import channel as messages
 from launcher.enforce.namespace.build import step
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from launcher.enforce.namespace.channel import Channel
     from launcher.enforce.namespace.spec import Spec
 
+_LOADED = "launcher.runtime.preloaded"
 _TIOCSCTTY = 0x540E
 _CLOSE_RANGE_CLOEXEC = 4
 _UMASK = 0o022
@@ -152,12 +154,23 @@ def _install_filter(spec: Spec, to_init: Channel | None) -> None:
 
 
 def _execute(spec: Spec, control: Channel) -> None:
+    if spec.preloaded:
+        _run_loaded(spec, *spec.preloaded)
     arguments = [os.fsencode(argument) for argument in spec.arguments]
     environment = {os.fsencode(key): os.fsencode(value) for key, value in spec.environment.items()}
     try:
         os.execve(spec.path, arguments, environment)
     except OSError as error:
         control.send(messages.NOT_STARTED, (error.errno or 0, spec.path))
+
+
+def _run_loaded(spec: Spec, module: str, library: str) -> NoReturn:
+    """Runs what is loaded in this process already. No image starts, so nothing closes by itself: it is closed here,
+    before the first line that the job controls is looked at.
+    """
+    libc.close_range(max([2, *[number for _fd, number in spec.passed]]) + 1, (1 << 32) - 1)
+    runtime = sys.modules[_LOADED]
+    os._exit(runtime.run(module, library, dict(spec.environment)))
 
 
 def _hand_over_listener(ours: Channel, control: Channel) -> None:
