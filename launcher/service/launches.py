@@ -72,9 +72,7 @@ class Launches:
         request = received.from_data(call.message, self._root)
         program = call.message.get("source")
         if program is not None:
-            if type(program) is not str:
-                raise UsageError("`source` of a request must be text")
-            request.source = program.encode("utf-8", "surrogateescape")
+            request.source = received.source(program)
 
         def ended(end: Ended) -> None:
             if end.error:

@@ -54,6 +54,19 @@ def from_data(data: Mapping[str, object], root: str | None) -> Request:
     return request
 
 
+def source(text: object) -> bytes:
+    """The bytes of a program that was sent as text, with one surrogate for each byte that is no UTF-8.
+
+    Raises UsageError.
+    """
+    if type(text) is str:
+        try:
+            return text.encode("utf-8", "surrogateescape")
+        except UnicodeEncodeError:
+            pass
+    raise UsageError("`source` of a request must be text")
+
+
 def _checked(name: str, kind: type, value: Any) -> Any:
     if type(value) is not kind or not all(map(_is_text, _TEXTS[kind](value))):
         raise UsageError(f"`{name}` of a launch must be {_WORDS[kind]}")
