@@ -117,16 +117,19 @@ def _state(pid: int) -> str:
         return "Z"
 
 
+# Two ends of one job at each of the given ADDRESS:PORTs: a line each, what came through.
 PAIR = """
 import socket, sys, threading
 def say(listener):
     conn, _ = listener.accept()
     conn.sendall(b'own'); conn.close()
-try:
-    listener = socket.create_server(('127.0.0.1', int(sys.argv[1])))
-    threading.Thread(target=say, args=(listener,), daemon=True).start()
-    print(socket.create_connection(('127.0.0.1', int(sys.argv[1])), 5).recv(10).decode())
-except OSError as error: print('refused', error.errno)
+for word in sys.argv[1:]:
+    address, _, port = word.rpartition(':')
+    try:
+        listener = socket.create_server((address, int(port)))
+        threading.Thread(target=say, args=(listener,), daemon=True).start()
+        print(socket.create_connection((address, int(port)), 5).recv(10).decode())
+    except OSError as error: print('refused')
 """
 
 
@@ -136,7 +139,7 @@ def test_the_jobs_own_loopback_and_a_port_of_the_host(host: Host) -> None:
         local = {"hosts": [f"localhost:{made.port}"], "operations": ["http"], "allow_loopback": True}
         for network in ([], [local]):
             host.policy({"py": True, "network": network})
-            assert host.python(PAIR, str(made.port + 1)).out == "own\n"
+            assert host.python(PAIR, f"127.0.0.1:{made.port + 1}").out == "own\n"
         fetch = "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1], timeout=5).read().decode())"
         assert host.python(fetch, f"http://localhost:{made.port}/").out == "served\n"
         host.policy({"py": True, "network": [{**local, "allow_loopback": False}]})
@@ -148,13 +151,14 @@ def test_without_loopback_there_is_none(host: Host) -> None:
     """Attack: two processes of a job that may not talk to each other there, at addresses and ports of the proxy's too."""
     deny = ["network.loopback"]
     host.policy({"py": True}, deny=deny)
-    assert host.python(PAIR, "18080").out.startswith("refused")
+    assert host.python(PAIR, "127.0.0.1:18080").out == "refused\n"
     with server() as made:
         local = {"hosts": [f"localhost:{made.port}"], "operations": ["http"], "allow_loopback": True}
         host.policy({"py": True, "network": [local]}, deny=deny)
-        for port in ("18080", "3128", "53"):
-            for address in ("127.0.0.1", "127.0.0.2", "5.6.7.8"):
-                ran = host.python(PAIR.replace("127.0.0.1", address), port)
-                assert ran.out.startswith("refused"), (address, port, ran)
+        places = [
+            f"{address}:{port}" for address in ("127.0.0.1", "127.0.0.2", "5.6.7.8") for port in (18080, 3128, 5353)
+        ]
+        ran = host.python(PAIR, *places)
+        assert ran.out == "refused\n" * len(places), ran
         fetch = "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1], timeout=5).read().decode())"
         assert host.python(fetch, f"http://localhost:{made.port}/").out == "served\n"
