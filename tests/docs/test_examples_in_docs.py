@@ -26,9 +26,9 @@ BLOCKS = [
 
 
 def kind(text: str) -> str:
-    """What a block is an example of: `policy`, `jwt` (a configuration), `needs` (a manifest) or a CI system's file."""
+    """What a block is an example of: `policy`, `jwt` or `egress` (a configuration), `needs` (a manifest) or a CI system's file."""
     keys = yaml.safe_load(text).keys()
-    return next((key for key in ("policy", "jwt", "needs") if key in keys), "ci")
+    return next((key for key in ("policy", "jwt", "egress", "needs") if key in keys), "ci")
 
 
 @pytest.mark.parametrize("text", BLOCKS)
@@ -38,6 +38,8 @@ def test_an_example_is_read(text: str, tmp_path: Path) -> None:
             assert read_policy(text.encode(), "policy.yaml", "policy").grants
         case "jwt":
             assert read_config(text.encode(), "config.yaml").jwt
+        case "egress":
+            assert read_config(text.encode(), "config.yaml").egress
         case "needs":
             (tmp_path / "mlsandbox.yaml").write_text(text)
             declared = read_manifest(str(tmp_path / "mlsandbox.yaml"))
@@ -49,7 +51,7 @@ def test_an_example_is_read(text: str, tmp_path: Path) -> None:
 
 def test_there_is_one_of_each() -> None:
     kinds = {kind(str(block.values[0])) for block in BLOCKS}
-    assert kinds == {"policy", "jwt", "needs", "ci"}
+    assert kinds == {"policy", "jwt", "egress", "needs", "ci"}
 
 
 def test_the_table_of_places_is_the_hosts_layout() -> None:
