@@ -101,6 +101,11 @@ def banner(conn: socket.socket, seen: Seen) -> None:
         seen(data)
 
 
+def farewell(conn: socket.socket, _seen: Seen) -> None:
+    """Says something and is gone, whatever the client does."""
+    conn.sendall(b"SSH-2.0-test\r\n")
+
+
 def echo(conn: socket.socket, seen: Seen) -> None:
     """Sends everything back; after the client's FIN says goodbye."""
     total = 0
@@ -149,6 +154,7 @@ KINDS: dict[str, Callable[[socket.socket, Seen], None]] = {
     "postgres": postgres,
     "banner": banner,
     "echo": echo,
+    "farewell": farewell,
     "sink": sink,
     "source": source,
 }

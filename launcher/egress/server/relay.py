@@ -225,6 +225,7 @@ class Relay:
         client, upstream = self.client.fileno(), self.upstream.fileno()
         self.loop.readers[client] = self.loop.writers[upstream] = self.up.run
         self.loop.readers[upstream] = self.loop.writers[client] = self.down.run
+        self.loop.drained = False  # what was said of the edge that brought us here is not about these two
         self.up.run()
         self.down.run()
 
