@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from launcher.egress.protocol.malformed import Malformed
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
 MAX_HEAD = 65536  # bytes of one head; common servers take 8 to 64 KiB
 MAX_FIELDS = 200  # fields of one head
 MAX_METHOD = 32
+REMEMBERED = (
+    128  # heads and first lines that were parsed; with SHORT and MAX_HEAD a bound on what a job can make us keep
+)
+SHORT = 1024  # bytes of a head that is worth remembering
 
 _METHOD = re.compile(rb"[A-Z][A-Z_-]{0,31}")
 _METHOD_START = re.compile(rb"[A-Z][A-Z_-]{0,31} ?|")
@@ -155,6 +160,7 @@ def check_request_start(data: bytes) -> None:
         raise Malformed("bad request line")
 
 
+@lru_cache(maxsize=REMEMBERED)
 def _request_line(line: bytes) -> tuple[bytes, bytes, bytes]:
     parts = line.split(b" ")
     if parts[:3] == [b"PRI", b"*", b"HTTP/2.0"]:
@@ -171,7 +177,14 @@ def _request_line(line: bytes) -> tuple[bytes, bytes, bytes]:
 
 
 def parse_request(head: bytes) -> Request:
-    """A head as HeadReader gives it. Raises Malformed."""
+    """A head as HeadReader gives it. Raises Malformed.
+
+    A client opens its connections with the same few heads, and a Request is a value: short ones are parsed once.
+    """
+    return _parse_again(head) if len(head) <= SHORT else _parse_request(head)
+
+
+def _parse_request(head: bytes) -> Request:
     lines = head.split(b"\r\n")[:-1]
     method, target, version = _request_line(lines[0])
     fields = _fields(lines[1:])
@@ -179,6 +192,9 @@ def parse_request(head: bytes) -> Request:
     _check_connection(fields)
     length = _framing(fields, version)
     return Request(method, target, version, fields, NO_BODY if length is None else length)
+
+
+_parse_again = lru_cache(maxsize=REMEMBERED)(_parse_request)
 
 
 def parse_response(head: bytes, method: bytes) -> Response:
