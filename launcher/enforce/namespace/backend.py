@@ -159,7 +159,8 @@ class Prepared:
         from launcher.enforce.namespace.execcheck import ExecCheck
 
         mounted = [path for path, directory in self.plan.points() if not directory]
-        return ExecCheck(self.profile["permissions"], self.programs, self.programs.helpers(), mounted)
+        helpers, own = self.programs.helpers(), self.plan.own_programs
+        return ExecCheck(self.profile["permissions"], self.programs, helpers, mounted, own=own)
 
     def _exec_once(self) -> bool:
         return bool(self.job.exec_once or self.profile["commands"]["mode"] == "none")

@@ -29,12 +29,13 @@ _MOST_OPTIONS = 8  # words between an interpreter and its script: one, or what `
 
 
 class Image:
-    """One started image: the canonical file, its argument list, the working directory."""
+    """One started image: the canonical file, its argument list, the working directory, (device, inode) of the file."""
 
-    __slots__ = ("arguments", "cwd", "file")
+    __slots__ = ("arguments", "cwd", "file", "identity")
 
-    def __init__(self, file: str, arguments: Sequence[str], cwd: str) -> None:
+    def __init__(self, file: str, arguments: Sequence[str], cwd: str, identity: tuple[int, int] = (0, 0)) -> None:
         self.file = file
+        self.identity = identity
         self.arguments = tuple(arguments)
         self.cwd = cwd
 
@@ -42,6 +43,7 @@ class Image:
 def image_of(pid: int) -> Image:
     """What process `pid`, stopped at its exec, has become. Raises OSError, and ValueError for a line without an end."""
     file = os.readlink(f"/proc/{pid}/exe")
+    found = os.stat(f"/proc/{pid}/exe")
     cwd = os.readlink(f"/proc/{pid}/cwd")
     with open(f"/proc/{pid}/cmdline", "rb", buffering=0) as line:
         data = b""
@@ -49,19 +51,20 @@ def image_of(pid: int) -> Image:
             data += chunk
     if len(data) > _LONGEST_LINE:
         raise ValueError("its arguments are longer than the kernel allows")
-    return Image(file, [os.fsdecode(word) for word in data.split(b"\0")[:-1]], cwd)
+    return Image(file, [os.fsdecode(word) for word in data.split(b"\0")[:-1]], cwd, (found.st_dev, found.st_ino))
 
 
 class ExecCheck:
     """The commands of one profile, as a question about images. `helpers` are the files that `uses` brings along;
-    `mounted` the programs that are mounted by themselves on top of staged areas.
+    `mounted` the programs that are mounted by themselves on top of staged areas, `own` those of the job's own trees
+    with their (device, inode).
 
     `permissions` are data. The first image is the launcher's own choice, and many jobs start no second one: the
     algebra is imported when there is something to judge. pid 1, which judges, sees no file of ours any more; so where
     the modules are not held in memory (see `launcher.cli.bundle`) all of it is made here.
     """
 
-    __slots__ = ("_data", "_helpers", "_mounted", "_permissions", "_pinned", "_programs", "_resolved")
+    __slots__ = ("_data", "_helpers", "_mounted", "_own", "_permissions", "_pinned", "_programs", "_resolved")
 
     def __init__(
         self,
@@ -70,6 +73,7 @@ class ExecCheck:
         helpers: frozenset[str],
         mounted: Sequence[str] = (),
         resolved: dict[str, str] | None = None,
+        own: dict[str, tuple[int, int]] | None = None,
     ) -> None:
         """`resolved` are the files of the granted names, where they were looked up before."""
         self._data = permissions
@@ -79,13 +83,14 @@ class ExecCheck:
         self._resolved = programs.resolved() if resolved is None else resolved
         self._mounted = tuple(mounted)
         self._pinned = _with_parents(mounted)
+        self._own = own or {}
         if not _held_in_memory("launcher.capability.permissions"):
             self._judge()
             programs.kind("")
 
     def __reduce__(self) -> tuple[object, ...]:
         """For a pid 1 that is no fork of this process: what it was made of, and what the names meant outside."""
-        return ExecCheck, (self._data, self._programs, self._helpers, self._mounted, self._resolved)
+        return ExecCheck, (self._data, self._programs, self._helpers, self._mounted, self._resolved, self._own)
 
     def _judge(self) -> Permissions:
         if self._permissions is None:
@@ -96,6 +101,8 @@ class ExecCheck:
 
     def refusal(self, image: Image) -> tuple[str, tuple[Grant, ...]] | None:
         """None where the image may run, else why not and by which rules."""
+        if self._is_misnamed(image):
+            return f"{image.file} is not the file that had this name at launch", ()
         if image.file in self._helpers:
             return None
         first = self._decide(image.file, image.arguments)
@@ -106,6 +113,14 @@ class ExecCheck:
             if script and self._decide(script, (script, *image.arguments[place + 1 :])) is None:
                 return None
         return first
+
+    def _is_misnamed(self, image: Image) -> bool:
+        """Whether a program of the job's own trees goes by another one's name. What is mounted cannot be renamed, but
+        in a private /tmp the directories above it can.
+        """
+        if image.file in self._own:
+            return self._own[image.file] != image.identity
+        return image.identity in self._own.values()
 
     def _decide(self, file: str, arguments: Sequence[str]) -> tuple[str, tuple[Grant, ...]] | None:
         words = [*arguments] or [file]

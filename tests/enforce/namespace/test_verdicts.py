@@ -133,6 +133,7 @@ def test_names_that_may_be_listed_are_shown_in_a_staged_tree(host: Host) -> None
 def below_tmp(host: Host) -> Iterator[Host]:
     """The same host with a workspace below /tmp, where the job has a private, writable file system of its own."""
     host.workspace = tempfile.mkdtemp(prefix="mlsandbox-workspace-", dir="/tmp")
+    os.chmod(host.workspace, 0o755)
     host._own(host.workspace)
     yield host
     shutil.rmtree(host.workspace)
@@ -158,3 +159,14 @@ def test_names_that_may_only_be_listed_are_not_readable_below_tmp(below_tmp: Hos
     below_tmp.policy({**SHELL, "path": [{"patterns": ["whole/**", "some/*.txt"], "operations": ["read"]}]})
     ran = below_tmp.launch("sh", "-c", "cat whole/a.txt some/a.txt; ls whole; echo end")
     assert "secret" not in ran.out and ran.out.endswith("end\n"), ran
+
+
+def test_programs_below_tmp_do_not_exchange_their_names(below_tmp: Host) -> None:
+    """The job moved the directories above two granted programs: one ran with the arguments that the other may have."""
+    for name, program in (("t1/x", "id"), ("t2/x", "echo")):
+        with open(f"/usr/bin/{program}", "rb") as file:
+            below_tmp.write(name, file.read(), 0o755)
+    top = below_tmp.workspace
+    below_tmp.policy({"sh": True, "cmd": ["mv", f"{top}/t1/x -u", f"{top}/t2/x:*"]})
+    ran = below_tmp.launch("sh", "-c", "t2/x fine; mv t1 t3 && mv t2 t1 && mv t3 t2; t2/x -g; t1/x -u; echo end")
+    assert ran.out == "fine\nend\n", ran

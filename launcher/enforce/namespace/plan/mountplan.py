@@ -22,7 +22,18 @@ class MountPlan:
     but the host's system and what is synthesised; they may be taken before the launch is asked for.
     """
 
-    __slots__ = ("common", "executables", "operations", "over", "rules", "sealed", "sockets", "staged", "warnings")
+    __slots__ = (
+        "common",
+        "executables",
+        "operations",
+        "over",
+        "own_programs",
+        "rules",
+        "sealed",
+        "sockets",
+        "staged",
+        "warnings",
+    )
 
     def __init__(self) -> None:
         self.operations: list[Operation] = []
@@ -33,6 +44,7 @@ class MountPlan:
         self.sealed: list[str] = []
         self.sockets = False
         self.executables: set[str] = set()
+        self.own_programs: dict[str, tuple[int, int]] = {}  # of the job's own trees: path -> (device, inode)
         self.warnings: list[str] = []
 
     def to_data(self) -> dict[str, object]:

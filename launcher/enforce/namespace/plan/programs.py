@@ -137,7 +137,9 @@ def plan_own_programs(plan: MountPlan, view: list[str], staged: list[str]) -> No
     for path in sorted(plan.executables):
         if any(_below(path, directory) for directory in view):
             continue
-        bind = Bind(path, path, _RUNNABLE, _identity(path))
+        identity = _identity(path)
+        plan.own_programs[path] = identity[:2]
+        bind = Bind(path, path, _RUNNABLE, identity)
         (plan.over if any(_below(path, area) for area in staged) else plan.operations).append(bind)
 
 
