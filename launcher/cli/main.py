@@ -41,6 +41,8 @@ VERBS = {
     "admin": "manage policies and grants",
     "audit": "verify, show, rotate and sign the audit log",
     "service": "run the launcher as a service",
+    "ps": "list the jobs that run now, and what they use",
+    "top": "watch jobs, usage and denials as they happen",
     "submit": "queue a job",
     "jobs": "list jobs",
     "logs": "show the output of a job",

@@ -24,8 +24,8 @@ STYLES = {
 }  # fmt: skip
 
 
-def connected(arguments: Arguments) -> Client:
-    """A connection to the service. Raises SandboxError where none is running."""
+def connected(arguments: Arguments, what: str = "the queue") -> Client:
+    """A connection to the service, which has `what`. Raises SandboxError where none is running."""
     from launcher.policy.paths import service_socket
     from launcher.service.client import connect
 
@@ -34,7 +34,7 @@ def connected(arguments: Arguments) -> Client:
     if client is None:
         raise SandboxError(
             f"no service is running at {path}",
-            hint="the queue belongs to the service: an administrator can run `mlsandbox service run`",
+            hint=f"{what} belongs to the service: an administrator can run `mlsandbox service run`",
         )
     return client
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from launcher.audit.printable import printable
 from launcher.cli.options import Command
-from launcher.cli.output import show
+from launcher.cli.output import show, show_json
 
 if TYPE_CHECKING:
     from launcher.cli.options import Arguments
@@ -28,11 +28,26 @@ def _run(arguments: Arguments) -> int:
     return 0
 
 
+def _metrics(arguments: Arguments) -> int:
+    """Prints what the service counts. Raises SandboxError where none runs, IdentityError for who is no operator."""
+    from launcher.cli.queued import connected
+
+    text = connected(arguments, "what is counted").call("metrics", {})["text"]
+    show_json({"text": text}) if arguments.json else show(str(text).rstrip("\n"))
+    return 0
+
+
 COMMANDS = (
     Command(
         "run",
         help="Serve in the foreground until SIGTERM. As root it serves every user of the host.",
         example="mlsandbox service run",
         run=_run,
+    ),
+    Command(
+        "metrics",
+        help="Print what the running service counts, as Prometheus reads it: launches, latencies, queue, denials.",
+        example="mlsandbox service metrics > /var/lib/prometheus/node-exporter/mlsandbox.prom",
+        run=_metrics,
     ),
 )

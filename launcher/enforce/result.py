@@ -13,9 +13,10 @@ if TYPE_CHECKING:
 class Usage:
     """Times in microseconds, sizes in bytes; None where the host does not account for it."""
 
-    __slots__ = ("output_bytes", "output_dropped", "peak_memory", "system_us", "user_us", "wall_us")
+    __slots__ = ("deciding_us", "output_bytes", "output_dropped", "peak_memory", "system_us", "user_us", "wall_us")
 
     def __init__(self) -> None:
+        self.deciding_us = 0  # from the request to the planned sandbox
         self.wall_us = 0
         self.user_us = 0
         self.system_us = 0

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from launcher.enforce.namespace.spec import Identity
     from launcher.identity.acting import Acting
     from launcher.identity.user import User
+    from launcher.service.live import Live
     from launcher.service.loop import Loop
     from launcher.service.request import Request
     from launcher.service.wire import Message
@@ -90,6 +91,7 @@ class Jobs:
         self.root = root
         self.identity = identity
         self.running: dict[str, RunningJob] = {}
+        self.watcher: Live | None = None  # is told of each launch
         self._tenants: dict[tuple[str, int | None], _Tenant] = {}
 
     def start(
@@ -109,6 +111,8 @@ class Jobs:
         """
         made = self._add(request, acting, on_end, job)
         made.on_start = on_start or made.on_start
+        if self.watcher:
+            self.watcher.asked(made)
         fds = (stdio,) if isinstance(stdio, int) else stdio
         made.say({"start": made.id, **_asked(request, acting)}, fds)
         return made
@@ -189,6 +193,8 @@ class _Tenant:
         if job is None:
             return
         if "started" in message:
+            if self._all.watcher:
+                self._all.watcher.started(job)
             job.on_start()
             return
         error = error_from(message["error"]) if "error" in message else None
@@ -198,6 +204,8 @@ class _Tenant:
         self._used = True
         self.jobs.pop(job.id, None)
         self._all.running.pop(job.id, None)
+        if self._all.watcher:
+            self._all.watcher.ended(job, ended)
         job.on_end(ended)
 
     def _idle(self) -> None:

@@ -49,11 +49,12 @@ def new_id() -> str:
 class Launch:
     """One launch, decided and planned; `run` makes it. The plan is what `--dry-run` prints, and what is executed."""
 
-    __slots__ = ("_egress", "_log", "_ml", "_plan", "_unwritten", "decided", "id", "job", "prepared")
+    __slots__ = ("_deciding_us", "_egress", "_log", "_ml", "_plan", "_unwritten", "decided", "id", "job", "prepared")
 
     def __init__(self, request: Request, served: Served | None = None) -> None:
         """`served` is given by the service; otherwise this process is who asks. Raises SandboxError."""
         self.id = served.job if served else new_id()
+        began = time.monotonic_ns()
         try:
             asked = Asked(request, served)
         except IdentityError as error:
@@ -75,6 +76,7 @@ class Launch:
             if not request.program:
                 run = self._resolve_command()
                 self._plan = self._plan_digest(memory, run, passing)
+            self._deciding_us = (time.monotonic_ns() - began) // 1000
         except SandboxError as error:
             self._record_refusal(asked, error)
             raise
@@ -169,8 +171,7 @@ class Launch:
 
     def run(self) -> Result:
         """Runs the job to its end. Raises SandboxError where it could not be started."""
-        result = Result(self.id, self.decided.profile.digest)
-        result.unenforced = self.decided.profile.data["unenforced"]
+        result = self._result()
         try:
             if self._egress:
                 self._egress.start()
@@ -187,6 +188,12 @@ class Launch:
         self.record_end(result)
         return result
 
+    def _result(self) -> Result:
+        result = Result(self.id, self.decided.profile.digest)
+        result.unenforced = self.decided.profile.data["unenforced"]
+        result.usage.deciding_us = self._deciding_us
+        return result
+
     @property
     def journals(self) -> str:
         """The directory for the records of commits."""
@@ -196,8 +203,7 @@ class Launch:
 
     def sandbox(self) -> tuple[Sandbox, Result]:
         """What `run` runs, not begun; then `record_start`, its supervision, and `finish`. Raises SandboxError."""
-        result = Result(self.id, self.decided.profile.digest)
-        result.unenforced = self.decided.profile.data["unenforced"]
+        result = self._result()
         if not isinstance(self.prepared, Prepared):  # tenants are kept apart by what is missing here
             raise RefusedError(
                 "the service runs no job without namespaces", hint="`mlsandbox doctor` says what to allow"

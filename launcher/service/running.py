@@ -5,6 +5,7 @@ from __future__ import annotations
 import _signal
 import os
 
+from launcher.audit.files import audit_files
 from launcher.errors import ConfigurationError
 from launcher.identity.acting import resolve
 from launcher.identity.registry import default_providers
@@ -13,6 +14,7 @@ from launcher.policy.paths import Locations
 from launcher.service.host_ids import identity_of
 from launcher.service.jobs import Jobs
 from launcher.service.launches import Launches
+from launcher.service.live import Live
 from launcher.service.loop import Loop
 from launcher.service.queue.service import QueueService
 from launcher.service.server import Server, listen
@@ -45,10 +47,14 @@ class Service:
         self._report = report
         self.loop.failed = self._failed
         Sweeping(self.locations, self.loop, report)
+        self.live = self.jobs.watcher = Live(
+            audit_files(self.locations, cache.load(self.locations, strict=True).config)
+        )
         self.batch = QueueService(self.locations, root, self.loop, self.jobs)
+        self.live.metrics.queue = self.batch.queue.store.counts
         launches = Launches(self.jobs, root, self.batch.admit)
         verbs = {**self.batch.verbs, **dict.fromkeys(("check", "explain", "plan"), launches.ask)}
-        verbs |= {"launch": launches.launch, "ping": lambda call: call.reply({"pid": os.getpid()})}
+        verbs |= {**self.live.table, "launch": launches.launch, "ping": lambda call: call.reply({"pid": os.getpid()})}
         self.server = Server(self.loop, listen(self.locations), verbs, self._resolve)
 
     def run(self) -> None:

@@ -76,7 +76,7 @@ def test_version(tmp_path: Path) -> None:
             "mlsandbox audit: error: there is no option --sinc\nhint: did you mean --since? Try `mlsandbox audit show --help`\n",
         ),
         (["--root"], "mlsandbox: error: --root needs a value\nhint: write --root DIR\n"),
-        (["os"], "mlsandbox: error: there is no verb os\nhint: Try `mlsandbox --help`\n"),
+        (["os"], "mlsandbox: error: there is no verb os\nhint: did you mean ps? Try `mlsandbox --help`\n"),
         (["../../x"], "mlsandbox: error: there is no verb ../../x\nhint: Try `mlsandbox --help`\n"),
         (["options"], "mlsandbox: error: there is no verb options\nhint: Try `mlsandbox --help`\n"),
     ],
