@@ -17,7 +17,7 @@ from launcher.kernel import landlock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from typing import Any
 
     from launcher.enforce.namespace.plan.mountplan import MountPlan
@@ -39,7 +39,7 @@ class Programs:
     def __init__(self, commands: dict[str, Any]) -> None:
         self._commands = commands
         self.path: list[str] = commands["path"]
-        self._globs: dict[str, list[Callable[[str], bool]]] = {}
+        self._globs: dict[str, Callable[[str], bool]] = {}
 
     def __reduce__(self) -> tuple[object, ...]:
         return Programs, (self._commands,)
@@ -64,17 +64,14 @@ class Programs:
         """`sh`, `js` or `py` for an interpreter by its file's name, else `cmd`."""
         name = os.path.basename(path)
         for kind in self._commands["interpreters"]:
-            if any(matches(name) for matches in self._names_of(kind)):
+            if self._names_of(kind)(name):
                 return str(kind)
         return "cmd"
 
-    def _names_of(self, kind: str) -> list[Callable[[str], bool]]:
-        """The names of the interpreters of `kind`; made when first asked, since most launches do not."""
+    def _names_of(self, kind: str) -> Callable[[str], bool]:
+        """Whether a name is that of an interpreter of `kind`; made when first asked, since most launches do not."""
         if kind not in self._globs:
-            from launcher.capability.glob import parse_segment, segment_matcher
-
-            texts = self._commands["interpreters"][kind]
-            self._globs[kind] = [segment_matcher(parse_segment(text)) for text in texts]
+            self._globs[kind] = _one_of(self._commands["interpreters"][kind])
         return self._globs[kind]
 
     def granted_names(self) -> Iterator[str]:
@@ -82,9 +79,9 @@ class Programs:
         for rule in self._commands["rules"]:
             yield _program(rule["pattern"])
         for kind in sorted(self.granted_kinds()):
-            globs = self._names_of(kind)
+            named = self._names_of(kind)
             for directory in self.path:
-                paths = [f"{directory}/{name}" for name in _names(directory) if any(m(name) for m in globs)]
+                paths = [f"{directory}/{name}" for name in _names(directory) if named(name)]
                 # python3-config is named like an interpreter and is a script of another one
                 yield from [path for path in paths if not script_interpreter(path)]
 
@@ -141,6 +138,36 @@ def plan_own_programs(plan: MountPlan, view: list[str], staged: list[str]) -> No
         plan.own_programs[path] = identity[:2]
         bind = Bind(path, path, _RUNNABLE, identity)
         (plan.over if any(_below(path, area) for area in staged) else plan.operations).append(bind)
+
+
+_SIGNS = frozenset("*?[\\")  # a pattern that begins with one of these begins with no character in particular
+
+
+def _one_of(texts: Sequence[str]) -> Callable[[str], bool]:
+    """Whether a name matches one of many patterns. It is asked about every program of the host, a thousand and more: so
+    literal names are looked up, and of the others only those that begin like the name are tried.
+    """
+    from launcher.capability.glob import parse_segment, segment_matcher
+
+    literal = frozenset([text for text in texts if not _has_wildcard(text) and "\\" not in text])
+    begins: dict[str, list[Callable[[str], bool]]] = {}
+    for text in texts:
+        if text not in literal:
+            first = "" if text[:1] in _SIGNS else text[:1]
+            begins.setdefault(first, []).append(segment_matcher(parse_segment(text)))
+    anywhere = begins.pop("", [])
+    for matchers in begins.values():
+        matchers.extend(anywhere)
+
+    def matches(name: str) -> bool:
+        if name in literal:
+            return True
+        for match in begins.get(name[:1], anywhere):  # noqa: SIM110  a thousand times a launch, without a generator
+            if match(name):
+                return True
+        return False
+
+    return matches
 
 
 def _cover(plan: MountPlan, directory: str, granted: dict[str, str]) -> None:
