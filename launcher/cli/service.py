@@ -37,12 +37,30 @@ def _metrics(arguments: Arguments) -> int:
     return 0
 
 
+def _drain(arguments: Arguments) -> int:
+    """0 when nothing runs any more. Raises SandboxError, IdentityError."""
+    from launcher.cli.queued import connected
+
+    for part in connected(arguments, "what is to be drained").stream("drain", {}):
+        if arguments.json:
+            show_json(part, lines=True)
+        elif part:
+            show(f"waiting for {part['running']} jobs", sys.stderr)
+    return 0
+
+
 COMMANDS = (
     Command(
         "run",
         help="Serve in the foreground until SIGTERM. As root it serves every user of the host.",
         example="mlsandbox service run",
         run=_run,
+    ),
+    Command(
+        "drain",
+        help="Start nothing more, and wait until no job runs. Who connects meanwhile waits; Ctrl-C takes it back.",
+        example="mlsandbox service drain && systemctl restart mlsandbox",
+        run=_drain,
     ),
     Command(
         "metrics",

@@ -6,16 +6,18 @@ import _signal
 import os
 
 from launcher.audit.files import audit_files
-from launcher.errors import ConfigurationError
+from launcher.errors import ConfigurationError, SandboxError
 from launcher.identity.acting import resolve
 from launcher.identity.registry import default_providers
 from launcher.policy import cache
 from launcher.policy.paths import Locations
+from launcher.service.draining import Draining
 from launcher.service.host_ids import identity_of
 from launcher.service.jobs import Jobs
 from launcher.service.launches import Launches
 from launcher.service.live import Live
 from launcher.service.loop import Loop
+from launcher.service.notify import READY, STOPPING, Notifier
 from launcher.service.queue.service import QueueService
 from launcher.service.server import Server, listen
 from launcher.service.sweeping import Sweeping
@@ -39,6 +41,7 @@ class Service:
         """`report` is told what an operator should read. Raises ConfigurationError."""
         if os.geteuid() != 0:
             raise ConfigurationError("the service is root's", hint="without it, `mlsandbox launch` runs as you")
+        self._systemd = Notifier()
         zygote = Zygote()  # first: nothing is read before it is there
         self.locations = Locations.find(root)
         root = self.locations.root or None  # also where MLSANDBOX_ROOT says so: the zygote has no environment
@@ -56,19 +59,34 @@ class Service:
         verbs = {**self.batch.verbs, **dict.fromkeys(("check", "explain", "plan"), launches.ask)}
         verbs |= {**self.live.table, "launch": launches.launch, "ping": lambda call: call.reply({"pid": os.getpid()})}
         self.server = Server(self.loop, listen(self.locations), verbs, self._resolve)
+        self.server.verbs["drain"] = Draining(self.loop, self.server, self.batch, self.jobs).drain
 
     def run(self) -> None:
-        """Until SIGTERM or SIGINT."""
+        """Until SIGTERM or SIGINT. SIGHUP: see `_signalled`."""
         woken, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         _signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
         for number in _STOPS:
             _signal.signal(number, lambda *_: None)
-        self.loop.watch(woken, lambda _events: self.loop.stop())
+        _signal.signal(_signal.SIGHUP, lambda *_: None)
+        self.loop.watch(woken, lambda _events: self._signalled(os.read(woken, 512)))
         self._report(f"listening at {self.locations.runtime}")
+        self._systemd.tell(READY)
         self.loop.run()
+        self._systemd.tell(STOPPING)
         self.server.close()
         self.batch.close()
         self.jobs.close()
+
+    def _signalled(self, numbers: bytes) -> None:
+        """SIGHUP takes the configuration anew (policies and grants are looked at for each launch anyway)."""
+        if any(number in _STOPS for number in numbers):
+            self.loop.stop()
+            return
+        try:
+            self.batch.reload()
+            self._report("the configuration is taken anew")
+        except SandboxError as error:
+            self._report(f"the old configuration holds: {error}")
 
     def _failed(self, error: BaseException) -> None:
         import traceback

@@ -225,6 +225,7 @@ class Server:
         self._listener = listener
         self._resolve = resolve
         self.clients: dict[int, set[Client]] = {}  # by uid
+        self._held = False
         listener.setblocking(False)
         loop.watch(listener.fileno(), self._accept)
 
@@ -237,10 +238,14 @@ class Server:
             except OSError as error:
                 if error.errno in {errno.EMFILE, errno.ENFILE}:  # it stays in the backlog until descriptors are free
                     self.loop.change(self._listener.fileno(), 0)
-                    self.loop.at(0.1, lambda: self.loop.change(self._listener.fileno(), READ))
+                    self.loop.at(0.1, self._try_again)
                     return
                 continue
             self._welcome(_socket.socket(fileno=fd))
+
+    def _try_again(self) -> None:
+        if not self._held:
+            self.go_on()
 
     def _welcome(self, socket: _socket.socket) -> None:
         socket.setblocking(False)
@@ -296,6 +301,16 @@ class Server:
             others.discard(client)
             if not others:
                 del self.clients[client.peer[1]]
+
+    def hold(self) -> None:
+        """Takes no new connection: who connects waits. Those that are there go on."""
+        self._held = True
+        self.loop.change(self._listener.fileno(), 0)
+
+    def go_on(self) -> None:
+        """Takes new connections, those first that have waited."""
+        self._held = False
+        self.loop.change(self._listener.fileno(), READ)
 
     def close(self) -> None:
         """Stops listening, and ends every connection."""

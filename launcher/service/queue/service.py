@@ -5,6 +5,7 @@ from __future__ import annotations
 from launcher.audit.event import event
 from launcher.audit.head import boot_id
 from launcher.audit.log import AuditLog
+from launcher.errors import RefusedError
 from launcher.policy import cache
 from launcher.service.queue.beside import admit
 from launcher.service.queue.clock import now_ms
@@ -81,6 +82,8 @@ class QueueService:
 
     def admit(self, request: Request, tenant: str) -> Callable[[], None]:
         """Counts a launch beside the queue; what is to be called when it has ended. Raises RefusedError."""
+        if self.queue.draining:
+            raise RefusedError("the service is being drained", hint="launch again when it is up again")
         return admit(self.queue, request, tenant)
 
     def reload(self) -> None:
@@ -92,6 +95,11 @@ class QueueService:
     def drain(self) -> None:
         """Starts nothing more, and takes nothing more."""
         self.queue.draining = True
+
+    def resume(self) -> None:
+        """Goes on after `drain`."""
+        self.queue.draining = False
+        self.queue.pump()
 
     def close(self) -> None:
         """What is recorded is on disk when this returns."""
