@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import pwd
+import select
 import signal
+import struct
 import subprocess
+import termios
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +26,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the service is root's")
 GRANTS = {
-    "cmd": ["id", "true", "sleep", "cat", "env"],
+    "cmd": ["id", "true", "sleep", "cat", "env", "stty"],
     "sh": True,
     "file": [
         {"patterns": ["@base/out/**"], "operations": ["read", "write"]},
@@ -471,3 +475,30 @@ def _status(pid: int) -> str:
     """ "seccomp" for a process that a filter holds."""
     with open(f"/proc/{pid}/status", encoding="utf-8") as file:
         return "seccomp" if "Seccomp:\t2" in file.read() else ""
+
+
+def test_a_terminal_of_its_own_with_the_callers_size_and_ctrl_c(bed: Bed) -> None:
+    master, slave = os.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 33, 77, 0, 0))
+    os.fchown(slave, bed.alice.pw_uid, -1)
+    before = termios.tcgetattr(slave)
+    job = "trap 'echo interrupted; exit 8' INT; stty size; while :; do sleep 0.05; done"
+    running = subprocess.Popen(
+        bed.command("launch", "--", "sh", "-c", job), stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
+        **bed.drop(bed.alice),
+    )  # fmt: skip
+    said = b""
+
+    def read_until(text: bytes) -> None:
+        nonlocal said
+        while text not in said:
+            assert select.select([master], [], [], 20)[0], said
+            said += os.read(master, 4096)
+
+    read_until(b"33 77")
+    os.write(master, b"\x03")  # the key: the job's own terminal makes the signal of it
+    assert running.wait(20) == 8, said
+    read_until(b"interrupted")
+    assert termios.tcgetattr(slave) == before
+    os.close(master)
+    os.close(slave)
