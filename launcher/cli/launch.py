@@ -123,7 +123,7 @@ def _report(result: Result, *, as_json: bool) -> None:
         result.denials,
         result.refused,
         result.committed,
-        result.limit,
+        result.limits_hit,
         result.refused_execs,
         result.observing,
     )

@@ -19,12 +19,22 @@ _LIMIT_TEXT = {
     "max_wall_time": "the job reached its wall clock limit",
     "max_cpu_time": "the job used up its processor time",
 }
+_HIT_TEXT = {
+    "max_memory": "a process was killed",
+    "max_processes": "new processes were refused",
+    "max_disk": "no room was left",
+    "max_files": "no room for files was left",
+    "max_output": "the rest was dropped",
+}
 
 
 def report(result: Result) -> None:
     """Prints what the result holds beside the exit status."""
     if result.limit:
         _say("limit", _LIMIT_TEXT.get(result.limit, f"the job reached its limit {result.limit}"))
+    others = [f"{limit} ({_HIT_TEXT[limit]})" for limit in result.limits_hit if limit != result.limit]
+    if others:
+        _say("limit", f"the job ran into {', '.join(others)}")
     for row in result.unenforced:
         _say("not enforced", f"{row['permission']}: {row['reason']}{_attacks(row)}")
     _rows("committed", [str(row.get("path", row)) for row in result.committed])

@@ -31,6 +31,7 @@ class Usage:
 class Result:
     """One run. `ended_by` is the stable word of design section 11: job, wall, memory, policy, launcher.
 
+    `limit` ended the job; `limits_hit` are all that it ran into, as far as somebody outside the job counts them.
     `observed` are path refusals that --trace-denials saw, which are claims; `observing` what that cost.
     `audit` says why not all of the run is in the audit log; "" where all of it is.
     """
@@ -44,6 +45,7 @@ class Result:
         "exit_code",
         "job",
         "limit",
+        "limits_hit",
         "observed",
         "observing",
         "profile",
@@ -63,6 +65,7 @@ class Result:
         self.audit = ""
         self.ended_by = "launcher"
         self.limit: str | None = None
+        self.limits_hit: list[str] = []
         self.usage = Usage()
         self.denials: Sequence[dict[str, object]] = ()
         self.committed: Sequence[dict[str, object]] = ()
@@ -87,11 +90,17 @@ class Result:
     def limited(self, limit: str) -> None:
         """The job was ended by `limit`, a name of the profile's limits."""
         self.limit = limit
+        self.hit(limit)
         self.ended_by = {"max_memory": "memory", "max_wall_time": "wall"}.get(limit, "job")
         if self.ended_by == "memory":
             self.exit_code = EXIT_MEMORY
         elif self.ended_by == "wall":
             self.exit_code = EXIT_WALL_LIMIT
+
+    def hit(self, limit: str) -> None:
+        """The job ran into `limit`, a name of the profile's limits, whether or not that ended it."""
+        if limit not in self.limits_hit:
+            self.limits_hit.append(limit)
 
     def to_data(self) -> dict[str, object]:
         data: dict[str, object] = {name: getattr(self, name) for name in self.__slots__}
@@ -100,11 +109,11 @@ class Result:
 
     @classmethod
     def from_data(cls, data: dict[str, Any]) -> Result:
-        """The inverse of `to_data`."""
+        """The inverse of `to_data`, of a launcher that may be older than this one and know fewer fields."""
         made = cls(data["job"], data["profile"])
         for name in cls.__slots__:
             if name != "usage":
-                setattr(made, name, data[name])
+                setattr(made, name, data.get(name, getattr(made, name)))
         for name, value in data["usage"].items():
             setattr(made.usage, name, value)
         return made

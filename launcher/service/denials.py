@@ -17,6 +17,13 @@ if TYPE_CHECKING:
 DENIED = "DENIED"
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./:@%+,=-")
 _NO_GRANT = "no grant of "
+_HIT = {
+    "max_memory": "a process of the job was killed for it",
+    "max_processes": "the kernel refused to start a process or a thread",
+    "max_disk": "a file system that the job writes to was full at its end",
+    "max_files": "a file system that the job writes to had no file left at its end",
+    "max_output": "what came after it was dropped",
+}
 
 
 def of_execs(refused: Iterable[dict[str, Any]]) -> list[Row]:
@@ -52,12 +59,15 @@ def of_egress(events: Iterable[dict[str, Any]]) -> list[Row]:
     ]  # fmt: skip
 
 
-def of_limit(limit: str | None, value: object) -> list[Row]:
-    """The limit that ended the job."""
-    if not limit:
-        return []
-    grant = f"limits: {{{limit}: {value * 2}}}" if isinstance(value, int) else ""
-    return [_row("limits", limit, value, "the limit ended the job", "kernel", grant)]
+def of_limits(hit: Iterable[str], ended: str | None, values: dict[str, Any]) -> list[Row]:
+    """The limits that the job ran into, and among them the one that ended it."""
+    rows = []
+    for limit in hit:
+        value = values.get(limit)
+        grant = f"limits: {{{limit}: {value * 2}}}" if isinstance(value, int) else ""
+        reason = "the limit ended the job" if limit == ended else _HIT[limit]
+        rows.append(_row("limits", limit, value, reason, "kernel", grant))
+    return rows
 
 
 def of_observed(rows: Iterable[dict[str, Any]], workspace: str) -> list[Row]:

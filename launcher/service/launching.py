@@ -275,6 +275,7 @@ class Launch:
             "exit_code": result.exit_code,
             "ended_by": result.ended_by,
             "limit": result.limit,
+            "limits_hit": result.limits_hit,
             "usage": result.usage.to_data(),
         }
         who = self._who(self.decided.asked)
@@ -286,8 +287,7 @@ class Launch:
         if self._egress:
             result.egress = self._egress.totals
             events = [*self._unwritten, *events]
-        if result.limit:
-            events.append({**self._limit_event(result.limit), **who})
+        events += [{**self._limit_event(limit, ended=limit == result.limit), **who} for limit in result.limits_hit]
         if result.observed:
             from launcher.service.tracing import observed_event
 
@@ -324,7 +324,15 @@ class Launch:
         profile = self.decided.profile.data
         workspace = profile["workspace"]
         elsewhere = self._gitdir(workspace) if result.exit_code else []
-        told = (result.denials, result.refused, result.refused_execs, result.limit, result.observed, network, elsewhere)
+        told = (
+            result.denials,
+            result.refused,
+            result.refused_execs,
+            result.limits_hit,
+            result.observed,
+            network,
+            elsewhere,
+        )
         if not any(told):
             return
         from launcher.service import denials
@@ -335,7 +343,7 @@ class Launch:
                 *denials.of_egress(network),
                 *denials.of_execs(result.refused_execs),
                 *denials.of_commit(result.refused, workspace),
-                *denials.of_limit(result.limit, profile["limits"].get(result.limit)),
+                *denials.of_limits(result.limits_hit, result.limit, profile["limits"]),
                 *denials.of_observed(result.observed, workspace),
                 *elsewhere,
             ]
@@ -348,9 +356,13 @@ class Launch:
 
         return of_gitdir(workspace, self.permissions)
 
-    def _limit_event(self, limit: str) -> dict[str, object]:
+    def _limit_event(self, limit: str, *, ended: bool) -> dict[str, object]:
+        """One limit that the job ran into, and whether that ended it."""
         value = self.decided.profile.data["limits"][limit]
-        made = event("limit", "kernel", DENIED, capability="limits", operation=limit, resource=str(value))
+        made = event(
+            "limit", "kernel", DENIED,
+            capability="limits", operation=limit, resource=str(value), detail={"ended_job": ended},
+        )  # fmt: skip
         made["deciders"] = self._limit_deciders(limit, value)
         return made
 

@@ -81,7 +81,8 @@ class Confined:
             "add": profile["syscalls"]["add"],
         }
         return Spec(
-            operations=(), over=(), staged=(), scratch={}, namespaces=0, hostname="", loopback=False, network=None,
+            operations=(), over=(), staged=(), scratch={}, bounded=(), namespaces=0, hostname="", loopback=False,
+            network=None, preloaded=None,
             rules=self.plan.rules, identity=job.identity, switch_ids=job.switch_ids,
             path=job.path, arguments=job.arguments, environment=job.environment, cwd=profile["workspace"],
             stdio=stdio, passed=(), rlimits=backend.rlimits(profile["limits"], others=_tasks_of(job.identity.uid)),

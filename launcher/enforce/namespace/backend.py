@@ -114,7 +114,8 @@ class Prepared:
 
             Reader(plan, profile, scope, shown=live, mapped=self.job.mapped).plan()
 
-    def spec(self, stdio: tuple[int, ...]) -> Spec:
+    def spec(self, stdio: tuple[int, ...], *, counted: bool = False) -> Spec:
+        """`counted`: a control group refuses forks first, so that somebody counts them; RLIMIT_NPROC is one behind."""
         profile, job = self.profile, self.job
         limits = profile["limits"]
         check = self._check()
@@ -141,7 +142,8 @@ class Prepared:
             cwd=profile["workspace"],
             stdio=stdio,
             passed=job.passed,
-            rlimits=rlimits(limits),
+            bounded=_bounded(profile),
+            rlimits=rlimits(limits, others=int(counted)),
             landlock_abi=landlock_abi(profile),
             filter=self._filter(check),
             exec_once=once,
@@ -207,6 +209,16 @@ def rlimits(limits: dict[str, int | None], *, others: int = 0) -> list[tuple[int
     return rows
 
 
+def _bounded(profile: dict[str, Any]) -> list[tuple[str, list[str]]]:
+    """The private file systems that are as large as a limit says, and which does; the others are the base profile's."""
+    named = (("max_disk", "size"), ("max_files", "inodes"))
+    rows = [
+        (row["target"], [limit for limit, field in named if row[field] == profile["limits"][limit]])
+        for row in profile["view"]["tmpfs"]
+    ]
+    return [row for row in rows if row[1]]
+
+
 def landlock_abi(profile: dict[str, Any]) -> int:
     """The Landlock version to restrict with. Raises EnforcementError where the profile needs a later one."""
     from launcher.kernel import landlock
@@ -238,7 +250,8 @@ class Sandbox:
         self.console = Console(job.stdio, terminal=job.terminal, max_output=limits["max_output"], raw=job.raw)
         try:
             _acquire(prepared)
-            self.spec = prepared.spec(self.console.theirs)
+            counted = self.cgroup is not None and "pids" in self.cgroup.paths
+            self.spec = prepared.spec(self.console.theirs, counted=counted)
             prepare = prepared.writes.prepare if prepared.writes else _no_scratch
             self.supervision = Supervision(self.spec, self.console, self.cgroup, result, limits, prepare)
         except BaseException:

@@ -39,7 +39,7 @@ NOT_STARTED = "not-started"  # (errno, path)
 REFUSED_EXEC = "refused-exec"  # (file, command line, reason, places of the rules)
 LISTENER = "listener"  # descriptor: where the job's calls with path names are reported
 ATTEMPTED = "attempted"  # (working directory, path): an exec that begins, told to the observer
-ENDED = "ended"  # (wait status, user us, system us, max rss bytes)
+ENDED = "ended"  # (wait status, user us, system us, max rss bytes, names of limits that are full then...)
 
 
 class Channel:

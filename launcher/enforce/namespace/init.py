@@ -13,6 +13,7 @@ import select
 import sys
 
 from launcher.enforce.namespace import channel as messages
+from launcher.enforce.namespace.bounded import full
 from launcher.enforce.namespace.build import build, step
 from launcher.enforce.namespace.cgroup import enter
 from launcher.enforce.namespace.confine import drop_privileges, forget_command_line
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from launcher.enforce.namespace.channel import Channel
     from launcher.enforce.namespace.spec import Spec
 
+    Bounded = Sequence[tuple[str, Sequence[str]]]
+
 
 def run(spec: Spec, control: Channel, doors: Sequence[int] = ()) -> NoReturn:
     """The whole life of pid 1. It only ever exits. `doors` lead into its control groups."""
@@ -45,7 +48,8 @@ def run(spec: Spec, control: Channel, doors: Sequence[int] = ()) -> NoReturn:
 def live(spec: Spec, control: Channel) -> None:
     """From the complete view to the end of the job. Never returns."""
     job = _begin(spec, control)
-    _serve(job, control, Tracer(spec.check, control, watched=spec.observer is not None) if spec.check else None)
+    tracer = Tracer(spec.check, control, watched=spec.observer is not None) if spec.check else None
+    _serve(job, control, tracer, spec.bounded)
 
 
 def guarded(life: Callable[[], None], control: Channel) -> NoReturn:
@@ -74,7 +78,7 @@ def _begin(spec: Spec, control: Channel) -> int:
     return start(spec, control)
 
 
-def _serve(job: int, control: Channel, tracer: Tracer | None) -> NoReturn:
+def _serve(job: int, control: Channel, tracer: Tracer | None, bounded: Bounded) -> NoReturn:
     woken, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     _signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
     _signal.signal(_signal.SIGCHLD, lambda *_: None)
@@ -85,7 +89,7 @@ def _serve(job: int, control: Channel, tracer: Tracer | None) -> NoReturn:
     poll.register(control.fileno(), select.POLLIN)
     poll.register(woken, select.POLLIN)
     while True:
-        _reap(job, control, tracer)
+        _reap(job, control, tracer, bounded)
         for fd, _events in poll.poll():
             if fd == woken:
                 os.read(woken, 512)
@@ -107,7 +111,7 @@ def close_all_but(*kept: int) -> None:
     libc.close_range(low, (1 << 32) - 1)
 
 
-def _reap(job: int, control: Channel, tracer: Tracer | None) -> None:
+def _reap(job: int, control: Channel, tracer: Tracer | None, bounded: Bounded) -> None:
     while True:
         try:
             pid, status, usage = os.wait4(-1, os.WNOHANG | (ptrace.WALL if tracer else 0))
@@ -120,7 +124,7 @@ def _reap(job: int, control: Channel, tracer: Tracer | None) -> None:
                 tracer.stopped(pid, status)
         elif pid == job:
             user, system = int(usage.ru_utime * 1e6), int(usage.ru_stime * 1e6)
-            control.send(messages.ENDED, (status, user, system, usage.ru_maxrss * 1024))
+            control.send(messages.ENDED, (status, user, system, usage.ru_maxrss * 1024, *full(bounded)))
             os._exit(0)
 
 

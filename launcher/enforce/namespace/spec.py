@@ -53,14 +53,14 @@ class Spec:
     `over` are mounts on top of the staged areas. `passed` are (descriptor, number in the job). `preloaded`
     is (module, library): the job is a fork of pid 1 that runs the module, and starts no image at all. `exec_once`
     refuses execve after the job's own image has started; with `check` every later exec is held against it. `observer`
-    is told of the job's calls with path names (--trace-denials).
+    is told of the job's calls with path names (--trace-denials). `bounded` are the private file systems that a limit
+    makes as large as they are: (directory, names of the limits).
     """
 
     __slots__ = (
-        "arguments", "check", "cwd", "environment", "exec_once", "filter", "hostname", "identity", "landlock_abi",
-        "loopback", "namespaces", "network", "observer", "operations", "over", "passed", "path", "preloaded", "rlimits",
-        "rules",
-        "scratch", "staged", "stdio", "switch_ids",
+        "arguments", "bounded", "check", "cwd", "environment", "exec_once", "filter", "hostname", "identity",
+        "landlock_abi", "loopback", "namespaces", "network", "observer", "operations", "over", "passed", "path",
+        "preloaded", "rlimits", "rules", "scratch", "staged", "stdio", "switch_ids",
     )  # fmt: skip
 
     def __init__(self, **fields: object) -> None:
@@ -85,6 +85,7 @@ class Spec:
         arguments: Sequence[str]
         environment: dict[str, str]
         cwd: str
+        bounded: Sequence[tuple[str, Sequence[str]]]
         stdio: Sequence[int]
         passed: Sequence[tuple[int, int]]
         rlimits: Sequence[tuple[int, int]]

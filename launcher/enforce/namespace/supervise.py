@@ -14,6 +14,7 @@ import select
 import time
 
 from launcher.enforce.namespace import channel as messages
+from launcher.enforce.namespace.bounded import full
 from launcher.enforce.namespace.fork import spawn
 from launcher.enforce.namespace.pumps import Output
 from launcher.errors import EnforcementError, NotFoundError, RefusedError
@@ -236,13 +237,15 @@ class Supervision:
             refused = {"file": file, "command": line, "reason": reason, "places": places}
             self._result.refused_execs.append(refused)
         elif kind == messages.ENDED:
-            status, user, system, rss = (int(str(value)) for value in values)
+            status, user, system, rss = (int(str(value)) for value in values[:4])
             self._result.ended(status)
             limit = _LIMIT_SIGNALS.get(self._result.signal or 0)
             if limit and self._limits.get(limit) is not None:
                 self._result.limited(limit)
             self._result.usage.user_us, self._result.usage.system_us = user, system
             self._result.usage.peak_memory = rss
+            for name in values[4:]:
+                self._result.hit(str(name))
             self._at_end()
         elif not kind and self._cgroup and self._cgroup.out_of_memory():
             # memory that no process holds (a full tmpfs) makes the kernel choose among all, pid 1 included
@@ -272,6 +275,12 @@ class Supervision:
         usage.wall_us = (time.monotonic_ns() - self._began) // 1000
         usage.output_bytes = self._console.budget.passed
         usage.output_dropped = self._console.budget.dropped
+        if usage.output_dropped:
+            self._result.hit("max_output")
+        if self.scratch >= 0:
+            named = [limit for limit in ("max_disk", "max_files") if self._limits.get(limit) is not None]
+            for limit in full([(self.scratch, named)]):
+                self._result.hit(limit)
         if self._cgroup:
             self._account(self._cgroup)
 
@@ -280,6 +289,9 @@ class Supervision:
         self._result.usage.peak_memory = peak or self._result.usage.peak_memory
         if cgroup.out_of_memory() and self._result.signal == _signal.SIGKILL and self._result.limit is None:
             self._result.limited("max_memory")
+        counts = {"max_memory": cgroup.out_of_memory(), "max_processes": cgroup.refused_forks() > 0}
+        for limit in (limit for limit, reached in counts.items() if reached):
+            self._result.hit(limit)
         cgroup.remove()
 
 
