@@ -31,7 +31,7 @@ def without_seccomp() -> None:
 
 
 def without_landlock() -> None:
-    _module("enforce.namespace.backend")._landlock_abi = lambda _profile: 0
+    _module("enforce.namespace.backend").landlock_abi = lambda _profile: 0
 
 
 def without_lock() -> None:

@@ -65,7 +65,7 @@ def undo(host: Host) -> None:
 
 
 PROGRAMS = {
-    "ls": (["ls"], {"cmd:ls", "path.read:@base/**"}),
+    "ls": (["ls"], {"cmd:ls", "path.read:@base/*"}),
     "ls of files": (["ls", "data"], {"cmd:ls data", "path.read:@base/data/*"}),
     "grep": (
         ["grep", "-r", ",", "data"],
