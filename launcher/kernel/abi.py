@@ -14,13 +14,13 @@ _X86_64 = {
     "capset": 126, "clone": 56, "keyctl": 250, "mount": 165, "pivot_root": 155, "prctl": 157, "renameat2": 316,
     "seccomp": 317, "setdomainname": 171, "sethostname": 170, "setns": 308, "syncfs": 306, "umount2": 166,
     "unshare": 272, "setfsuid": 122, "setfsgid": 123, "ptrace": 101, "sched_yield": 24, "capget": 125,
-    "timerfd_create": 283, "timerfd_settime": 286,
+    "timerfd_create": 283, "timerfd_settime": 286, "fstatfs": 138,
     "process_vm_readv": 310,
     "socket": 41, "socketpair": 53, "prlimit64": 302,
 }  # fmt: skip
 _AARCH64 = {
     "capset": 91, "clone": 220, "keyctl": 219, "mount": 40, "pivot_root": 41, "prctl": 167, "renameat2": 276,
-    "seccomp": 277, "setdomainname": 162, "sethostname": 161, "setns": 268, "syncfs": 267, "umount2": 39,
+    "fstatfs": 44, "seccomp": 277, "setdomainname": 162, "sethostname": 161, "setns": 268, "syncfs": 267, "umount2": 39,
     "unshare": 97, "setfsuid": 151, "setfsgid": 152, "ptrace": 117, "sched_yield": 124, "capget": 90,
     "timerfd_create": 85, "timerfd_settime": 86,
     "process_vm_readv": 270,

@@ -238,6 +238,13 @@ def syncfs(fd: int) -> None:
     _call("syncfs", f"fd {fd}", fd)
 
 
+def fstatfs(fd: int) -> int:
+    """The kind of file system that `fd` is of: the first word of struct statfs, `f_type`."""
+    answer = bytearray(256)
+    _call("fstatfs", f"fd {fd}", fd, buffer(answer))
+    return int.from_bytes(answer[:8], byteorder)
+
+
 # mounts: the old interface
 
 

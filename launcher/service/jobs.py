@@ -135,7 +135,8 @@ class Jobs:
     def _tenant(self, user: User) -> _Tenant:
         key = (user.name, user.uid)
         if key not in self._tenants:
-            self._tenants[key] = _Tenant(self, key, self.identity(user))
+            self._tenants[key] = _Tenant(self, key, user)
+        self._tenants[key].user = user  # as of now: its groups may have changed
         return self._tenants[key]
 
     def forget(self, key: tuple[str, int | None]) -> None:
@@ -152,11 +153,12 @@ class Jobs:
 class _Tenant:
     """One tenant's process, seen from the service."""
 
-    def __init__(self, jobs: Jobs, key: tuple[str, int | None], identity: Identity) -> None:
+    def __init__(self, jobs: Jobs, key: tuple[str, int | None], user: User) -> None:
+        jobs.identity(user)  # before there is a process that could not have any
         self._all = jobs
         self._loop = jobs.loop
         self._key = key
-        self._identity = identity
+        self.user = user
         self.jobs: dict[str, RunningJob] = {}
         self._used = True
         ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
@@ -186,8 +188,7 @@ class _Tenant:
 
     def _told(self, message: Message, fds: list[int]) -> None:
         if "fork_server" in message:
-            self._all.zygote.fork_server(self._identity, fds[0])
-            os.close(fds[0])
+            self._fork_server(fds[0])
             return
         job = self.jobs.get(message["job"])
         if job is None:
@@ -199,6 +200,15 @@ class _Tenant:
             return
         error = error_from(message["error"]) if "error" in message else None
         self._ended(job, Ended(job.id, message.get("result"), error))
+
+    def _fork_server(self, end: int) -> None:
+        """With the ids that the tenant has now: it is asked for where they have changed."""
+        try:
+            self._all.zygote.fork_server(self._all.identity(self.user), end)
+        except SandboxError as error:  # an account that is gone, say: what asks sees that nobody is there
+            self._loop.failed(error)
+        finally:
+            os.close(end)
 
     def _ended(self, job: RunningJob, ended: Ended) -> None:
         self._used = True

@@ -3,6 +3,10 @@
 The client's descriptors go past the service, straight to the process of the tenant: looking at one, even closing it,
 can wait for a file system that the tenant answers for. Nor are they believed there: each must be of a kind that bytes
 can be carried to or from, opened for that, and not by O_PATH. Flags are left as they are; they are the client's.
+
+The bytes are carried by a process of root's. So nothing is taken that asks who reads or writes it: files of /proc, /sys
+and the like, devices other than terminals and /dev/null's family, sockets but those of a stream. What a local stream
+socket's other end is told (SO_PASSCRED) are the tenant's ids (`pumps.Output.speak_for`).
 """
 
 from __future__ import annotations
@@ -14,6 +18,7 @@ import os
 import stat
 
 from launcher.errors import SandboxError, UsageError
+from launcher.kernel.filesystems import asks_who_uses
 from launcher.service import received
 
 TYPE_CHECKING = False
@@ -25,9 +30,11 @@ if TYPE_CHECKING:
     from launcher.service.request import Request
     from launcher.service.wire import Message
 
-_STREAMS = frozenset([stat.S_IFIFO, stat.S_IFSOCK, stat.S_IFCHR, stat.S_IFREG])
 _O_PATH = 0o10000000
 _STDIO = 3
+_HINT = (
+    "files, pipes, terminals and stream sockets are; for a file of /proc or /sys use a pipe: cat FILE | mlsandbox ..."
+)
 # What a client may pass on: what a terminal or kill(1) sends to a command. SIGWINCH: the terminal's size has changed.
 SIGNALS = frozenset(
     {
@@ -35,6 +42,29 @@ SIGNALS = frozenset(
         *(_signal.SIGSTOP, _signal.SIGCONT, _signal.SIGWINCH, _signal.SIGKILL),
     }
 )
+
+
+def _is_stream_socket(fd: int) -> bool:
+    socket = _socket.socket(fileno=os.dup(fd))
+    try:
+        local = socket.family in {_socket.AF_UNIX, _socket.AF_INET, _socket.AF_INET6}
+        return local and socket.type == _socket.SOCK_STREAM
+    finally:
+        socket.close()
+
+
+def _is_plain_device(fd: int) -> bool:
+    return os.isatty(fd) or os.major(os.fstat(fd).st_rdev) == _MEMORY_DEVICES
+
+
+_MEMORY_DEVICES = 1  # null, zero, full, random; mem and port are root's to open, and kmsg to write
+# By the kind of a file: whether bytes can be carried, with nobody asking whose process carries them.
+_STREAMS: dict[int, Callable[[int], bool]] = {
+    stat.S_IFIFO: lambda _fd: True,
+    stat.S_IFSOCK: _is_stream_socket,
+    stat.S_IFCHR: _is_plain_device,
+    stat.S_IFREG: lambda fd: not asks_who_uses(fd),
+}
 
 
 class Launches:
@@ -116,8 +146,9 @@ def check_descriptors(fds: list[int], *, terminal: bool, program: bool) -> None:
     for number, (fd, access) in enumerate(zip(fds, wanted, strict=False)):
         flags = fcntl.fcntl(fd, fcntl.F_GETFL)
         kind = stat.S_IFMT(os.fstat(fd).st_mode)
-        if flags & _O_PATH or kind not in _STREAMS or (flags & os.O_ACCMODE) not in {access, os.O_RDWR}:
-            raise UsageError(f"descriptor {number} of a launch is none that a stream can be carried by")
+        carried = kind in _STREAMS and not flags & _O_PATH and _STREAMS[kind](fd)
+        if not carried or (flags & os.O_ACCMODE) not in {access, os.O_RDWR}:
+            raise UsageError(f"descriptor {number} of a launch is none that a stream can be carried by", hint=_HINT)
         if number == _STDIO and kind != stat.S_IFREG:
             raise UsageError("the program is not a file")
     if terminal and not all(map(os.isatty, fds[:_STDIO])):

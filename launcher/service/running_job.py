@@ -45,6 +45,8 @@ class RunningJob:
     def _begin(self) -> None:
         try:
             self.sandbox, self.result = self.launch.sandbox()
+            if writer := self.launch.job.writer:
+                self.sandbox.console.speak_for(writer.uid, writer.gid)
             try:
                 on_disk = self.launch.record_start()
                 self._waiting = self._tenant.sandboxes.begin(self.sandbox)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from launcher.enforce.namespace.backend import Prepared
     from launcher.enforce.namespace.channel import Channel
     from launcher.enforce.namespace.operations import Operation
+    from launcher.enforce.namespace.spec import Identity
     from launcher.enforce.result import Result
 
 
@@ -64,6 +65,7 @@ class Sandboxes:
         self._asked: list[Channel] = []  # our ends, in the order of the requests that are not answered yet
         self._ready: list[Waiting] = []
         self._common: Sequence[Operation] = ()  # how the last sandbox began
+        self._ids: object = None  # those of the last sandbox, and so of the fork server
 
     def take(self, common: Sequence[Operation] = ()) -> Waiting:
         """A sandbox that waits, and has taken none of another's steps. Raises EnforcementError."""
@@ -145,6 +147,7 @@ class Sandboxes:
     def begin(self, sandbox: Sandbox) -> Waiting:
         """Hands the spec over to a pid 1, which builds. Raises EnforcementError."""
         spec, plan = sandbox.spec, sandbox.prepared.plan
+        self._become(spec.identity)
         common = plan.operations[: plan.common]
         waiting = self.take(common)
         self._common = self._common if _begins(common, self._common) else common
@@ -159,6 +162,18 @@ class Sandboxes:
                 os.close(fd)
         sandbox.supervision.begin(waiting.pid, waiting.control, waiting.kill)
         return waiting
+
+    def _become(self, identity: Identity) -> None:
+        """Where the tenant's ids are others than before (he was taken out of a group), nothing that has the old ones is
+        used: neither what waits nor the fork server.
+        """
+        ids = (identity.uid, identity.gid, tuple(identity.groups))
+        if ids != self._ids and self._ids is not None:
+            self.drop()
+            if self._requests:
+                self._requests.close()
+                self._requests = None
+        self._ids = ids
 
     def run(self, prepared: Prepared, result: Result) -> None:
         """A small job of the launcher's own, to its end. Raises SandboxError."""

@@ -11,6 +11,7 @@ import _socket
 import errno
 import os
 import stat
+from time import monotonic
 
 from launcher.errors import ConfigurationError, IdentityError, SandboxError, UsageError
 from launcher.service.calls import Call
@@ -35,6 +36,7 @@ _LISTEN_FIRST = 3  # sd_listen_fds(3): the first descriptor that systemd passes
 _BACKLOG = 4096
 _ACCEPTED = 32  # connections taken in one turn
 _UCRED = 12  # bytes of struct ucred
+_KNOWN = 1.0  # seconds that what the account database said of a caller is good for
 MOST_CONNECTIONS = 1024  # of one user
 MOST_CALLS = 64  # of one connection at a time
 MOST_BUFFERED = 32 << 20  # bytes of unfinished messages of one user, over all its connections
@@ -99,17 +101,26 @@ def _remove_dead(path: str) -> None:
 class Client:
     """One connection, and the calls on it that are not answered yet."""
 
-    __slots__ = ("_calls", "_drained", "_reading", "_server", "closed", "connection", "peer", "user")
+    __slots__ = ("_calls", "_drained", "_known", "_reading", "_server", "_user", "closed", "connection", "peer")
 
     def __init__(self, server: Server, connection: Connection, peer: tuple[int, int, int], user: User) -> None:
         self._server = server
         self.connection = connection
         self.peer = peer
-        self.user = user
+        self._user, self._known = user, monotonic()
         self.closed = False
         self._calls: dict[int, Call] = {}
         self._drained: list[Callable[[], None]] = []
         self._reading = True
+
+    @property
+    def user(self) -> User:
+        """Who is connected, with the groups that he is in now: a connection may be kept for days. Raises IdentityError
+        where the account has expired meanwhile.
+        """
+        if monotonic() - self._known > _KNOWN:
+            self._user, self._known = _user_of(self.peer), monotonic()
+        return self._user
 
     def ready(self, events: int) -> None:
         """What epoll says about the socket."""

@@ -47,6 +47,12 @@ class Console:
             Output(err_read, self._ours[2], self.budget),
         ]
 
+    def speak_for(self, uid: int, gid: int) -> None:
+        """What the job says is said by these ids, and not by those of this process."""
+        for pump in self.pumps:
+            if isinstance(pump, Output):
+                pump.speak_for(uid, gid)
+
     def started(self) -> None:
         """The child has its ends: ours of them are closed, so end-of-file can be seen."""
         for fd in self.theirs:

@@ -10,7 +10,14 @@ from __future__ import annotations
 import os
 import select
 import stat
+from sys import byteorder
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import _socket
+
+_SOL_SOCKET, _SCM_CREDENTIALS = 1, 2  # <linux/socket.h>, as for both machines of `kernel.abi`
+_MSG_DONTWAIT, _MSG_NOSIGNAL = 0x40, 0x4000
 _CHUNK = 1 << 16
 _PIPE_BUF = 4096  # POSIX: a write of this size to a pipe that polls writable does not block
 
@@ -18,7 +25,7 @@ _PIPE_BUF = 4096  # POSIX: a write of this size to a pipe that polls writable do
 class Output:
     """One stream of the job to one descriptor of ours; `budget` (bytes, shared) caps what passes."""
 
-    __slots__ = ("_budget", "_buffer", "_limit", "_own", "closed", "sink", "source")
+    __slots__ = ("_budget", "_buffer", "_limit", "_own", "_spoken", "closed", "sink", "source")
 
     def __init__(self, source: int, sink: int, budget: Budget) -> None:
         self.source = source
@@ -26,9 +33,22 @@ class Output:
         self.closed = False
         self._buffer = b""
         self._own = -1
+        self._spoken: tuple[_socket.socket, bytes] | None = None
         self._budget = budget
         fifo = stat.S_ISREG(os.fstat(sink).st_mode)
         self._limit = _CHUNK if fifo else _PIPE_BUF
+
+    def speak_for(self, uid: int, gid: int) -> None:
+        """Whose words these are: what the other end of a local socket is told who asks the kernel (SO_PASSCRED), for
+        which a process of root's would otherwise vouch with its own ids.
+        """
+        if not stat.S_ISSOCK(os.fstat(self.sink).st_mode):
+            return
+        import _socket
+
+        socket = _socket.socket(fileno=os.dup(self.sink))
+        if socket.family == _socket.AF_UNIX:
+            self._spoken = socket, b"".join([word.to_bytes(4, byteorder) for word in (os.getpid(), uid, gid)])
 
     def wants(self) -> list[tuple[int, int]]:
         """The (descriptor, events) to poll for."""
@@ -55,20 +75,33 @@ class Output:
 
     def _write(self) -> None:
         try:
-            written = os.write(self.sink, self._buffer[: self._limit])
+            written = self._put(self._buffer[: self._limit])
         except BlockingIOError:  # the caller's descriptor is non-blocking and filled meanwhile: poll says when
             return
         except OSError:  # the reader went away, or its disk is full: the job goes on, its output is dropped
             self._buffer = b""
+            self._quieten()
             self._own = self.sink = os.open("/dev/null", os.O_WRONLY | os.O_CLOEXEC)
             return
         self._buffer = self._buffer[written:]
 
+    def _put(self, data: bytes) -> int:
+        if self._spoken is None:
+            return os.write(self.sink, data)
+        socket, who = self._spoken
+        return socket.sendmsg([data], [(_SOL_SOCKET, _SCM_CREDENTIALS, who)], _MSG_DONTWAIT | _MSG_NOSIGNAL)
+
     def close(self) -> None:
         """Closes our end of the job's stream; the sink is the caller's."""
         os.close(self.source)
+        self._quieten()
         if self._own >= 0:
             os.close(self._own)
+
+    def _quieten(self) -> None:
+        if self._spoken is not None:
+            self._spoken[0].close()
+            self._spoken = None
 
     def idle(self) -> bool:
         return not self._buffer
