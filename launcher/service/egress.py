@@ -121,11 +121,11 @@ class Egress(Network):
         return bool(self._settings.data["anchors"]) or interception.is_wanted(*_grants(self._network))
 
     def child_side(self) -> Network:
-        return _Listeners(_grants(self._network)[0])
+        return _Listeners(_grants(self._network)[0], loopback=self._network["loopback"])
 
     def in_child(self, socket: socket) -> None:
         """Opens the listeners in the job's namespace and sends them. Raises EnforcementError."""
-        topology.send_listeners(socket, topology.build(_grants(self._network)[0], loopback=self._network["loopback"]))
+        self.child_side().in_child(socket)
 
     def in_launcher(self, socket: socket) -> None:
         """Hands the listeners to the proxy once it is ready. Raises EnforcementError, and the launch is refused."""
@@ -250,11 +250,12 @@ def _event(name: str, outcome: str, detail: dict[str, Any]) -> Event:
 class _Listeners(Network):
     """The side in the sandbox, where it is built in a process that never had the proxy's."""
 
-    def __init__(self, grants: list[Grant]) -> None:
+    def __init__(self, grants: list[Grant], *, loopback: bool) -> None:
         self._grants = grants
+        self._loopback = loopback
 
     def in_child(self, socket: socket) -> None:
-        topology.send_listeners(socket, topology.build(self._grants))
+        topology.send_listeners(socket, topology.build(self._grants, loopback=self._loopback))
 
 
 def _grant(data: dict[str, Any]) -> Grant:

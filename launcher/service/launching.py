@@ -78,6 +78,7 @@ class Launch:
                 self._plan = self._plan_digest(memory, run, passing)
             self._deciding_us = (time.monotonic_ns() - began) // 1000
         except SandboxError as error:
+            self._stop_egress()
             self._record_refusal(asked, error)
             raise
 
@@ -183,8 +184,7 @@ class Launch:
             self._record_refusal(self.decided.asked, error)
             raise
         finally:
-            if self._egress:
-                self._egress.stop()
+            self._stop_egress()
         self.record_end(result)
         return result
 
@@ -217,20 +217,26 @@ class Launch:
         try:
             sandbox.commit(result, self.journals)
         finally:
-            if self._egress:
-                self._egress.stop()
+            self._stop_egress()
         self.record_end(result)
 
+    def _stop_egress(self) -> None:
+        """Ends the proxy, which may run before the sandbox is planned: the authority that it made is in the view."""
+        if self._egress:
+            self._egress.stop()
+
     def close(self) -> None:
-        """Closes what was opened to be passed to the job, in a process that goes on. Safe to call twice."""
+        """Ends the proxy, and closes what was opened to be passed to the job, in a process that goes on. Safe to call
+        twice.
+        """
+        self._stop_egress()
         for fd, _number in self.job.passed:
             os.close(fd)
         self.job.passed = ()
 
     def give_up(self, error: SandboxError) -> None:
         """Nothing was run: ends the proxy and records the refusal."""
-        if self._egress:
-            self._egress.stop()
+        self._stop_egress()
         self._record_refusal(self.decided.asked, error)
 
     # -- the audit trail ----------------------------------------------------------------------------------------------

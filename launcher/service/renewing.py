@@ -57,7 +57,7 @@ class Renewal:
         """Decides again. Raises ConfigurationError where a document cannot be read; the next change is then due."""
         # Before reading: what changes meanwhile is then seen as changed.
         self._stamps, self._looked = cache.stamps(list(self._stamps)), time.time_ns()
-        strict = True if self._asked.acting.for_somebody_else else None
+        strict = True if self._asked.acting.for_somebody_else or self._asked.served else None
         snapshot = cache.load(self._asked.locations, strict=strict)
         self._stamps = snapshot.stamps
         asked = copy.copy(self._asked)
