@@ -168,7 +168,7 @@ def without_clean_environment() -> None:
 
 def without_limits() -> None:
     backend = _module("enforce.namespace.backend")
-    backend.rlimits = lambda *_: []
+    backend.rlimits = lambda *_, **__: []
     backend._make_cgroup = lambda *_: None
 
 
