@@ -20,6 +20,14 @@ _SOFT, _HARD = resource.getrlimit(resource.RLIMIT_NOFILE)
 resource.setrlimit(resource.RLIMIT_NOFILE, (_HARD, _HARD))
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """`full_as(who)`: where there are two callers, the case of that one belongs to the long form."""
+    callspec = getattr(item, "callspec", None)
+    who = {callspec.params.get(name) for name in ("host", "narrow")} if callspec and os.geteuid() == 0 else set()
+    if any(mark.args[0] in who for mark in item.iter_markers("full_as")):
+        item.add_marker(pytest.mark.full)
+
+
 @pytest.fixture(scope="session")
 def installation() -> Iterator[str]:
     prefix = sandboxed.install()

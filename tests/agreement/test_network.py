@@ -142,6 +142,7 @@ def test_the_process_and_the_proxy_agree_in_the_full_form(host: Host) -> None:
     assert min(sums[True], sums[False]) >= EACH, sums
 
 
+@pytest.mark.full_as("root")
 def test_without_the_judge_of_egress_they_differ(host: Host) -> None:
     wired = Wired(WeakHost(host, "egress_judge"))
     differences, _counts = trial(wired, 1)

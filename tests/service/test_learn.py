@@ -86,9 +86,13 @@ PROGRAMS = {
         },
     ),
 }  # fmt: skip
+# Learning is the same for both callers, and takes ten launches: each program is learnt by one of them on each push.
+OTHERS = ("user", "root", "user", "root", "user")
 
 
-@pytest.mark.parametrize("name", PROGRAMS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.full_as(who)) for name, who in zip(PROGRAMS, OTHERS, strict=True)]
+)
 def test_the_minimal_policy_of_a_program(host: Host, name: str) -> None:
     """It is what was expected, a launch with it passes, and without any one of its grants the job does something else."""
     words, expected = PROGRAMS[name]
@@ -106,6 +110,7 @@ def test_the_minimal_policy_of_a_program(host: Host, name: str) -> None:
         assert outcome(host.launch(*words)) != reference, f"{grant} is not needed"
 
 
+@pytest.mark.full_as("root")
 def test_a_repository(host: Host) -> None:
     filled(host)
     drop = host.drop()
@@ -120,6 +125,7 @@ def test_a_repository(host: Host) -> None:
     assert ran.out.endswith(" x\n"), ran
 
 
+@pytest.mark.full_as("root")
 def test_an_ml_program(host: Host) -> None:
     filled(host)
     host.write("job.ml", ML)
@@ -130,6 +136,7 @@ def test_an_ml_program(host: Host) -> None:
     assert ran.out.startswith("x,1"), ran
 
 
+@pytest.mark.full_as("root")
 def test_generalised_by_suffix_and_by_directory(host: Host) -> None:
     filled(host)
     by_suffix = grants(learn(host, "python3", "report.py"))
@@ -141,6 +148,7 @@ def test_generalised_by_suffix_and_by_directory(host: Host) -> None:
     assert host.launch("python3", "report.py").out == "4\n"
 
 
+@pytest.mark.full_as("user")
 def test_merged_over_runs(host: Host) -> None:
     filled(host)
     path = f"{host.workspace}/learnt.yaml"
@@ -196,6 +204,7 @@ def test_credentials_and_what_is_outside_are_never_granted_while_learning(host: 
     assert ran.out.count("SECRET") == 1 and ran.out.splitlines()[0].startswith(".ssh/id_rsa 2"), ran
 
 
+@pytest.mark.full_as("user")
 def test_within_widens_and_a_deny_binds(host: Host) -> None:
     filled(host)
     other = f"{host.top}/other"
@@ -210,6 +219,7 @@ def test_within_widens_and_a_deny_binds(host: Host) -> None:
     assert set(found) == {"sh", "cmd:cat", f"file.read:{other}/a.txt"}
 
 
+@pytest.mark.full_as("user")
 def test_hosts_are_learnt_where_the_caller_says_so(host: Host) -> None:
     code = "import socket\nprint(socket.gethostbyname('data.example.org')[:6])"
     refused = learn(host, "python3", "-I", "-c", code)
@@ -221,6 +231,7 @@ def test_hosts_are_learnt_where_the_caller_says_so(host: Host) -> None:
     assert host.launch("python3", "-I", "-c", code).out == "198.18\n"
 
 
+@pytest.mark.full_as("root")
 def test_what_cannot_pass_is_said(host: Host) -> None:
     filled(host)
     done = learn(host, "sh", "-c", "echo trouble >&2; exit 3")
@@ -229,6 +240,7 @@ def test_what_cannot_pass_is_said(host: Host) -> None:
     assert grants(learn(host, "sh", "-c", "exit 3", options=["--status", "3"])) == ["sh"]
 
 
+@pytest.mark.full_as("user")
 def test_writes_are_kept_only_on_demand_and_input_is_given_to_each_run(host: Host) -> None:
     filled(host)
     words = ["sh", "-c", "cat > out/in.txt"]
@@ -241,6 +253,7 @@ def test_writes_are_kept_only_on_demand_and_input_is_given_to_each_run(host: Hos
     assert host.read("out/in.txt") == "given\n"
 
 
+@pytest.mark.full_as("root")
 def test_output_that_changes_is_compared_without_what_changes(host: Host) -> None:
     filled(host)
     done = learn(host, "sh", "-c", "date +%s%N; cat notes.txt > out/n.txt")

@@ -39,6 +39,7 @@ def test_what_is_not_in_view_is_observed_with_the_grant(host: Host) -> None:
     assert ran.result["observing"]["calls"] > 10
 
 
+@pytest.mark.full_as("root")
 def test_every_grant_to_ask_for_is_one_that_a_policy_takes(host: Host) -> None:
     host.policy({"sh": True, "cmd": ["cat", "id -u"]})
     host.write("a [b]*?.txt", "odd")
@@ -52,6 +53,7 @@ def test_every_grant_to_ask_for_is_one_that_a_policy_takes(host: Host) -> None:
     assert again.status == 0, again
 
 
+@pytest.mark.full_as("user")
 def test_they_are_claims_in_the_audit(host: Host) -> None:
     host.policy({"cmd": ["cat"]})
     host.write("notes.txt", "n")
@@ -70,6 +72,7 @@ def test_the_rules_about_later_execs_hold_under_it(host: Host) -> None:
     assert ran.out.splitlines()[1:] == ["137"]
 
 
+@pytest.mark.full_as("root")
 def test_an_ml_program_under_it(host: Host) -> None:
     """It may execute nothing after its image: the one listener that a process can have holds that rule as well."""
     host.policy({})
@@ -93,6 +96,7 @@ print(libc.syscall(437, -100, b"/tmp", ctypes.create_string_buffer(24), 24), cty
     assert host.python(code, options=TRACE).out == host.python(code).out
 
 
+@pytest.mark.full_as("user")
 def test_staged_writes_are_told_by_the_commit_and_not_twice(host: Host) -> None:
     host.policy({"py": True, "file": [{"patterns": ["out/*.txt"], "operations": ["read", "write"]}]})
     host.write("out/a.txt", "a")
@@ -115,6 +119,7 @@ for n in range(3000):
 """
 
 
+@pytest.mark.full_as("user")
 def test_a_flood_is_bounded_and_only_slows_the_job(host: Host) -> None:
     host.policy({"py": True})
     for n in range(1100):
@@ -126,6 +131,7 @@ def test_a_flood_is_bounded_and_only_slows_the_job(host: Host) -> None:
     assert len([e for e in host.audit() if e["event"] == "observed"]) <= 200 + 20 * 60
 
 
+@pytest.mark.full_as("root")
 def test_a_job_in_a_loop_ends_at_its_wall_limit(host: Host) -> None:
     """A stall of the observer would be one of the supervisor's clock."""
     host.policy({"py": True})
@@ -194,6 +200,7 @@ print("end")
     assert [line.split()[1] for line in ran.out.splitlines()[:5]] == ["14"] * 5, ran
 
 
+@pytest.mark.full_as("user")
 def test_sockets_and_devices_outside_are_named(host: Host, tmp_path_factory: Any) -> None:
     import socket
 
@@ -228,6 +235,7 @@ print(cpu(3000))
 """
 
 
+@pytest.mark.full_as("root")
 def test_the_cost_of_a_call_is_bounded(host: Host, capsys: pytest.CaptureFixture[str]) -> None:
     host.policy({"py": True})
     plain = float(host.python(COST).out)
@@ -237,6 +245,7 @@ def test_the_cost_of_a_call_is_bounded(host: Host, capsys: pytest.CaptureFixture
     assert traced < 2000
 
 
+@pytest.mark.full_as("root")
 def test_without_it_there_is_no_observer(host: Host) -> None:
     host.policy({"cmd": ["cat"]})
     host.write("notes.txt", "n")

@@ -185,7 +185,13 @@ print("up", flush=True)
 """
 
 
-@pytest.mark.parametrize("rest", ["sys.exit(0)", "while 1: time.sleep(1)"])
+@pytest.mark.parametrize(
+    "rest",
+    [
+        pytest.param("sys.exit(0)", marks=pytest.mark.full_as("root")),
+        pytest.param("while 1: time.sleep(1)", marks=pytest.mark.full_as("user")),
+    ],
+)
 def test_daemons_end_with_the_job_or_its_limit(narrow: NarrowHost, rest: str) -> None:
     """Attacks 29, 31, as far as a child subreaper can: what is left is killed with the job."""
     narrow.policy({"py": True})

@@ -16,6 +16,11 @@ pytestmark = [pytest.mark.kernel, pytest.mark.skipif(not shutil.which("git"), re
 _IDENTITY = ("-c", "user.name=T", "-c", "user.email=t@example.com", "-c", "protocol.file.allow=always")
 
 
+def once(where: str, other: str) -> Any:
+    """As both callers in the long form, else not as `other`: the repositories are the same for both."""
+    return pytest.param(where, marks=pytest.mark.full_as(other))
+
+
 class Repositories:
     """`repo` with a submodule `repo/sub` (from `lib`), and a worktree of it beside it."""
 
@@ -48,7 +53,7 @@ class Repositories:
         return host.launch("git", *_IDENTITY, *words, options=["--workspace", directory])
 
 
-@pytest.mark.parametrize("where", ["repo", "tree", "repo/sub"])
+@pytest.mark.parametrize("where", [once("repo", "user"), once("tree", "root"), once("repo/sub", "user")])
 def test_a_job_reads_and_commits(host: Host, where: str) -> None:
     made = Repositories(host)
     directory = f"{host.workspace}/{where}"
@@ -65,7 +70,7 @@ def test_a_job_reads_and_commits(host: Host, where: str) -> None:
     made.git(directory, "fsck", "--strict")
 
 
-@pytest.mark.parametrize("where", ["tree", "repo/sub"])
+@pytest.mark.parametrize("where", [once("tree", "user"), once("repo/sub", "root")])
 def test_a_repository_outside_of_the_grant_is_named(host: Host, where: str) -> None:
     made = Repositories(host)
     ran = made.job(f"{host.workspace}/{where}", "status", patterns=("@base/**",))
@@ -78,6 +83,7 @@ def test_a_repository_outside_of_the_grant_is_named(host: Host, where: str) -> N
     assert again.status == 0, again
 
 
+@pytest.mark.full_as("root")
 def test_a_repository_made_by_a_job_leaves_what_git_would_run(host: Host) -> None:
     """The danger list: the configuration and the hooks of a repository that a job makes do not reach the host unasked."""
     rules: list[dict[str, Any]] = [{"patterns": ["@base/**"], "operations": ["read", "write"]}]
@@ -93,6 +99,7 @@ def test_a_repository_made_by_a_job_leaves_what_git_would_run(host: Host) -> Non
     assert os.path.exists(f"{host.workspace}/meant/.git/config")
 
 
+@pytest.mark.full_as("user")
 def test_a_git_file_that_is_something_else(host: Host) -> None:
     """As root we read a file that the tenant wrote: a link is not followed, and nothing but a gitdir is told."""
     host.policy({"py": True})
