@@ -107,6 +107,15 @@ def test_processes_are_counted_exactly(limited: Host) -> None:
     limited.policy(PYTHON, limits={"max_processes": 20})
     ran = limited.python(FORKS)
     assert ran.out.strip() == "19", ran
+    assert (ran.result["limits_hit"], ran.result["limit"]) == (["max_processes"], None), ran
+
+
+def test_a_child_that_was_killed_for_its_memory_is_told(limited: Host) -> None:
+    limited.policy(PYTHON, limits={"max_memory": "64MiB"})
+    code = "import os\npid = os.fork()\nif pid == 0: x = bytearray(500_000_000)\nprint(os.waitpid(pid, 0)[1])"
+    ran = limited.python(code)
+    assert (ran.out, ran.status) == ("9\n", 0), ran
+    assert (ran.result["limits_hit"], ran.result["limit"]) == (["max_memory"], None), ran
 
 
 def test_processors_are_shared_out(limited: Host) -> None:
