@@ -59,10 +59,11 @@ class Machine:
         self._directory = tempfile.mkdtemp(prefix="mlsandbox-vm-")
         self._buffer = b""
         self._qemu: subprocess.Popen[bytes] | None = None
+        self._socket = socket.socket(socket.AF_UNIX)
         began = time.monotonic()
         try:
             self._qemu = self._start(version, tree, memory_mib)
-            self._socket = self._connect()
+            self._connect()
             self.kernel: str = self._receive(_BOOT_TIMEOUT)["kernel"]
             self.boot_seconds = time.monotonic() - began
             self.check("sh", "-c", f"mkdir -p {tree} && mount -t ext4 -o ro,noload,nosuid,nodev /dev/vda {tree}")
@@ -92,13 +93,12 @@ class Machine:
         with open(f"{self._directory}/qemu", "wb") as said:
             return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=said, stderr=said)
 
-    def _connect(self) -> socket.socket:
-        made = socket.socket(socket.AF_UNIX)
+    def _connect(self) -> None:
         end = time.monotonic() + 10
         while True:
             try:
-                made.connect(f"{self._directory}/agent")
-                return made
+                self._socket.connect(f"{self._directory}/agent")
+                return
             except OSError:
                 if time.monotonic() > end:
                     raise
@@ -145,6 +145,7 @@ class Machine:
         return text
 
     def close(self) -> None:
+        self._socket.close()
         if self._qemu:
             self._qemu.kill()
             self._qemu.wait()
