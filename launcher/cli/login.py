@@ -11,7 +11,8 @@ from launcher.errors import IdentityError, UsageError
 from launcher.identity import token_file
 from launcher.identity.registry import default_providers
 from launcher.policy import cache
-from launcher.policy.paths import Locations
+from launcher.policy.paths import Locations, service_socket
+from launcher.service.client import connect
 
 if TYPE_CHECKING:
     from launcher.cli.options import Arguments
@@ -26,19 +27,25 @@ def run(arguments: Arguments) -> int:
     if not arguments.token_file:
         raise UsageError("--token-file is missing", hint="mlsandbox login --token-file FILE")
     locations = Locations.find(arguments.root)
+    token = _read(arguments.token_file)
+    client = connect(service_socket(arguments.root))
+    name = client.call("whoami", {"token": token})["user"]["name"] if client else _verified(locations, token)
+    token_file.store(locations.token, token)
+    if arguments.json:
+        show_json({"user": name, "token": locations.token})
+    else:
+        show(f"logged in as {printable(name)}")
+    return 0
+
+
+def _verified(locations: Locations, token: str) -> str:
+    """Whose token it is, where no service says so: the keys are then this user's to read."""
     config = cache.load(locations).config
     if config.jwt is None:
         raise IdentityError(
             "this installation verifies no tokens", hint=f"an administrator can set `jwt` in {locations.config}"
         )
-    token = _read(arguments.token_file)
-    user = default_providers(config).authenticate("jwt", token=token)
-    token_file.store(locations.token, token)
-    if arguments.json:
-        show_json({"user": user.name, "token": locations.token})
-    else:
-        show(f"logged in as {printable(user.name)}")
-    return 0
+    return default_providers(config).authenticate("jwt", token=token).name
 
 
 def _read(path: str) -> str:

@@ -40,10 +40,12 @@ def connected(arguments: Arguments, what: str = "the queue") -> Client:
 
 
 def identity(arguments: Arguments) -> dict[str, Any]:
-    """Who asks, for a message: the token and the user that were given."""
-    found = {"user": getattr(arguments, "user", None)}
-    found["token"] = getattr(arguments, "token", None) or os.environ.get(TOKEN_VARIABLE)
-    return {name: value for name, value in found.items() if value}
+    """Who asks, for a message: the user that was given, and the token, or the stored one."""
+    from launcher.service.remote import credentials
+
+    token = getattr(arguments, "token", None) or os.environ.get(TOKEN_VARIABLE)
+    user = getattr(arguments, "user", None)
+    return {**({"user": user} if user else {}), **credentials(token, arguments.root)}
 
 
 def pages(client: Client, verb: str, message: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -8,9 +8,11 @@ from launcher.cli.options import Option
 from launcher.cli.output import show, show_json
 from launcher.cli.requests import request_identity
 from launcher.policy import cache
-from launcher.policy.paths import Locations
-from launcher.policy.show import user_lines
-from launcher.service.deciding import identify
+from launcher.policy.paths import Locations, service_socket
+from launcher.service.asking import identify
+from launcher.service.client import connect
+from launcher.service.remote import credentials
+from launcher.service.whoami import about
 
 if TYPE_CHECKING:
     from launcher.cli.options import Arguments
@@ -22,15 +24,18 @@ OPTIONS = (Option("--token", metavar="TOKEN", help="an identity token (MLSANDBOX
 
 def run(arguments: Arguments) -> int:
     """Prints the user, the method and the grants."""
-    locations = Locations.find(arguments.root)
-    snapshot = cache.load(locations)
-    acting = identify(request_identity(arguments), snapshot, locations)
-    policies = snapshot.policies_for(acting.user)
+    request = request_identity(arguments)
+    client = connect(service_socket(request.root))
+    if client:
+        found = client.call("whoami", credentials(request.token, request.root))
+    else:
+        locations = Locations.find(request.root)
+        snapshot = cache.load(locations)
+        found = about(identify(request, snapshot, locations), snapshot)
     if arguments.json:
-        data = acting.user.to_data()
-        show_json({**data, "operator": acting.operator, "policies": [policy.handle for policy in policies]})
+        show_json({**found["user"], "operator": found["operator"], "policies": found["policies"]})
         return 0
-    for line in user_lines(acting.user, policies):
+    for line in found["lines"]:
         show(line)
-    show(f"authenticated by {acting.caller.method}{', an operator' if acting.operator else ''}")
+    show(f"authenticated by {found['authenticated_by']}{', an operator' if found['operator'] else ''}")
     return 0

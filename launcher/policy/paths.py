@@ -100,10 +100,14 @@ class Locations:
 
     @classmethod
     def below(cls, directory: str) -> Locations:
-        """Everything below one directory."""
+        """Everything below one directory; but a token is of who logs in, and the directory may be somebody else's."""
         top = os.path.abspath(directory)
         parts = {"c": top, "s": f"{top}/state", "k": f"{top}/cache", "l": f"{top}/log", "r": f"{top}/run"}
-        return cls(parts, root=top)
+        places = cls(parts, root=top)
+        if not _is_own(top):
+            name = top.replace("%", "%25").replace("/", "%2F")
+            places.token = f"{_xdg_directory('XDG_STATE_HOME', '.local/state')}/tokens/{name}"
+        return places
 
     @classmethod
     def host(cls) -> Locations:
@@ -120,6 +124,14 @@ class Locations:
     def profile_directories(self) -> tuple[str, ...]:
         """Where base profiles are looked for: the administrator's own first, then the shipped ones."""
         return (self.local_profiles, self.profiles)
+
+
+def _is_own(directory: str) -> bool:
+    """Whether this process's user may keep things there: it is his, or is not there yet, or he is root."""
+    try:
+        return os.geteuid() in {0, os.stat(directory).st_uid}
+    except OSError:
+        return True
 
 
 def shipped_profiles() -> str:

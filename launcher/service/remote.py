@@ -6,6 +6,7 @@ import _socket
 import os
 
 from launcher.errors import SandboxError
+from launcher.policy.paths import Locations
 from launcher.service.request import open_program
 
 TYPE_CHECKING = False
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from launcher.service.request import Request
 
 _TRAVELS = (
-    "allow_degraded", "arguments", "command", "cwd", "limits", "program", "terminal", "token", "trace_denials", "user",
+    "allow_degraded", "arguments", "command", "cwd", "limits", "program", "terminal", "trace_denials", "user",
     "workspace",
 )  # fmt: skip
 
@@ -24,7 +25,22 @@ _TRAVELS = (
 def message_of(request: Request) -> dict[str, Any]:
     """A request as the service's verbs `launch`, `check`, `explain` and `plan` want it."""
     message = {name: getattr(request, name) for name in _TRAVELS}
-    return {**message, "environment": dict(request.environment), "inherited": dict(request.inherited)}
+    message |= {"environment": dict(request.environment), "inherited": dict(request.inherited)}
+    return {**message, **credentials(request.token, request.root)}
+
+
+def credentials(token: str | None, root: str | None) -> dict[str, str]:
+    """What says to the service who asks, beside what the kernel says: the token that was given, else the one that
+    `login` stored, which counts where tokens are verified. Raises IdentityError for a file that others could have read.
+    """
+    if token:
+        return {"token": token}
+    path = Locations.find(root).token
+    if not os.path.lexists(path):
+        return {}
+    from launcher.identity import token_file
+
+    return {"stored_token": token_file.load(path)}
 
 
 class Remote:

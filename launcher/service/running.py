@@ -21,6 +21,7 @@ from launcher.service.notify import READY, STOPPING, Notifier
 from launcher.service.queue.service import QueueService
 from launcher.service.server import Server, listen
 from launcher.service.sweeping import Sweeping
+from launcher.service.whoami import about
 from launcher.service.zygote import Zygote
 
 TYPE_CHECKING = False
@@ -57,6 +58,7 @@ class Service:
         self.live.metrics.queue = self.batch.queue.store.counts
         launches = Launches(self.jobs, root, self.batch.admit)
         verbs = {**self.batch.verbs, **dict.fromkeys(("check", "explain", "plan"), launches.ask)}
+        verbs |= {"whoami": lambda call: call.reply(about(call.acting, cache.load(self.locations, strict=True)))}
         verbs |= {**self.live.table, "launch": launches.launch, "ping": lambda call: call.reply({"pid": os.getpid()})}
         self.server = Server(self.loop, listen(self.locations), verbs, self._resolve)
         self.server.verbs["drain"] = Draining(self.loop, self.server, self.batch, self.jobs).drain
@@ -93,9 +95,13 @@ class Service:
 
         self._report("internal error\n" + "".join(traceback.format_exception(error)))
 
-    def _resolve(self, caller: User, wanted: str | None, token: str | None) -> Acting:
-        """Who a call is for. Raises IdentityError."""
+    def _resolve(self, caller: User, wanted: str | None, token: str | None, stored: str | None) -> Acting:
+        """Who a call is for: as in a launch without the service, a stored token counts where tokens are verified.
+
+        Raises IdentityError.
+        """
         config = cache.load(self.locations, strict=True).config
+        token = token or (stored if config.jwt else None)
         if token:
             caller = default_providers(config).authenticate("jwt", token=token)
         return resolve(caller, wanted, config, process_uid=os.geteuid())

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from launcher.service.wire import Message
 
     Handler = Callable[[Call], None]
-    Resolve = Callable[[User, str | None, str | None], Acting]
+    Resolve = Callable[[User, str | None, str | None, str | None], Acting]
 
 _LISTEN_FIRST = 3  # sd_listen_fds(3): the first descriptor that systemd passes
 _BACKLOG = 4096
@@ -225,8 +225,8 @@ class Client:
 class Server:
     """Accepts, identifies, and hands each message to the handler of its verb.
 
-    `verbs` maps a name to a handler; `resolve(caller, user, token)` says who a call is for. A SandboxError of a
-    handler becomes the answer.
+    `verbs` maps a name to a handler; `resolve(caller, user, token, stored_token)` says who a call is for.
+    A SandboxError of a handler becomes the answer.
     """
 
     def __init__(self, loop: Loop, listener: _socket.socket, verbs: Mapping[str, Handler], resolve: Resolve) -> None:
@@ -285,11 +285,11 @@ class Server:
     def dispatch(self, call: Call) -> None:
         """Calls the handler of the message's verb."""
         try:
-            verb, user, token = (_text(call.message, name) for name in ("verb", "user", "token"))
+            verb, *who = (_text(call.message, name) for name in ("verb", "user", "token", "stored_token"))
             handler = self.verbs.get(verb or "")
             if handler is None:
                 raise UsageError(f"the service has no verb {(verb or '')[:40]!r}")
-            call.acting = self._resolve(call.caller, user, token)
+            call.acting = self._resolve(call.caller, *who)
             handler(call)
         except SandboxError as error:
             call.fail(error)

@@ -41,7 +41,7 @@ class Served:
         self.thread = threading.Thread(target=self.loop.run)
         self.thread.start()
 
-    def _resolve(self, caller: User, wanted: str | None, _token: str | None) -> Acting:
+    def _resolve(self, caller: User, wanted: str | None, _token: str | None, _stored: str | None) -> Acting:
         if wanted:
             raise RefusedError(f"not for {wanted}")
         return Acting(caller, caller, operator=False)
