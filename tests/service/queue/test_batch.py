@@ -217,9 +217,12 @@ def test_a_policy_that_is_revoked_while_a_job_waits_refuses_it(site: Site) -> No
     found = site.until(then, "refused")
     assert "no policy applies" in found["reason"]
     assert site.run("wait", then, check=False).returncode == 126
-    assert [event["detail"]["argv"] for event in site.events() if event["outcome"] == "DENIED" and event["event"] == "launch"] == [["true"]]  # fmt: skip
-    refused = site.run("submit", "--", "true", check=False)
-    assert refused.returncode == 126
+    launches = [event for event in site.events() if event["outcome"] == "DENIED" and event["event"] == "launch"]
+    # `sleep` may have been cancelled while it was built
+    refused = [event["resource"] for event in launches if "no policy applies" in event["detail"]["reason"]]
+    assert refused == ["true"]
+    again = site.run("submit", "--", "true", check=False)
+    assert again.returncode == 126
     assert "no policy applies" in refused.stderr
 
 
