@@ -223,7 +223,7 @@ def test_a_policy_that_is_revoked_while_a_job_waits_refuses_it(site: Site) -> No
     assert refused == ["true"]
     again = site.run("submit", "--", "true", check=False)
     assert again.returncode == 126
-    assert "no policy applies" in refused.stderr
+    assert "no policy applies" in again.stderr
 
 
 def test_kill_9_of_the_service_loses_nothing_and_runs_nothing_twice(site: Site) -> None:
