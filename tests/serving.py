@@ -18,7 +18,7 @@ from launcher.service.client import Client, connect
 from tests import sandboxed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
 SECOND = "mlsandbox-test2"
 
@@ -64,11 +64,13 @@ class Bed:
         with open(f"{self.root}/config.yaml", "w", encoding="utf-8") as file:
             file.write(text)
 
-    def start(self) -> None:
-        """Starts the service and waits until it answers."""
+    def start(self, *before: str, pass_fds: Sequence[int] = ()) -> None:
+        """Starts the service, by the command `before` where one is given, and waits until it answers."""
         with open(f"{self.top}/service.log", "ab") as log:
-            words = self.command("service", "run")
-            self.process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/")
+            words = [*before, *self.command("service", "run")]
+            self.process = subprocess.Popen(
+                words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", pass_fds=pass_fds
+            )
         deadline = time.monotonic() + 20
         while (client := connect(self.locations.socket)) is None:
             assert self.process.poll() is None, self.log()
