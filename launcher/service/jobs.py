@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 IDLE = 60.0  # seconds without a job, after which a tenant's processes end
 MOST_JOBS = 1000  # of one tenant at a time
 _MOST_BACKLOG = 16 << 20  # bytes that wait for a tenant's process to read
+_MOST_SIGNALS = 1 << 16  # the same, beyond which signals for its jobs are not kept
+MOST_BYTES = 128 << 20  # of what one tenant asks for, over all its jobs that have not ended: it is kept twice
+_WORD = 64  # bytes that any text takes in memory beside its characters
 
 
 class Ended:
@@ -49,13 +52,15 @@ class Ended:
 class RunningJob:
     """A job that was asked for; `id` is its own. It has ended when `on_end` is called."""
 
-    __slots__ = ("_tenant", "acting", "id", "on_end", "on_start", "request")
+    __slots__ = ("_killed", "_tenant", "acting", "id", "on_end", "on_start", "request", "weight")
 
     def __init__(self, job: str, request: Request, acting: Acting, tenant: _Tenant) -> None:
         self.id = job
         self.request = request
         self.acting = acting
+        self.weight = _weight(request)
         self._tenant = tenant
+        self._killed = False
         self.on_end: Callable[[Ended], None] = lambda _ended: None
         self.on_start: Callable[[], None] = lambda: None
 
@@ -67,11 +72,25 @@ class RunningJob:
         """Sends the job's main process a signal; SIGKILL ends the whole job, SIGWINCH says that the size of the
         terminal which was passed has changed.
         """
+        if self._killed or (number != _signal.SIGKILL and self._tenant.connection.backlog > _MOST_SIGNALS):
+            return  # who does not read is not told again: the client says as many as he likes
+        self._killed = number == _signal.SIGKILL
         self._tenant.say({"signal": number, "job": self.id})
 
     def say(self, message: Message, fds: Sequence[int] = ()) -> None:
         """Tells the process that has it."""
         self._tenant.say(message, fds)
+
+
+def _weight(request: Request) -> int:
+    """Bytes of memory that a request takes, nearly."""
+    tables = (request.environment, request.inherited, request.limits)
+    texts = [
+        *request.arguments,
+        *request.command,
+        *[text for table in tables for pair in table.items() for text in pair],
+    ]
+    return sum([len(text) + _WORD for text in texts]) + len(request.source or b"")
 
 
 def _asked(request: Request, acting: Acting) -> Message:
@@ -127,6 +146,12 @@ class Jobs:
         if len(tenant.jobs) >= MOST_JOBS or tenant.connection.backlog > _MOST_BACKLOG:
             raise RefusedError(f"{acting.user.name} has {len(tenant.jobs)} jobs that have not ended", hint="wait")
         made = RunningJob(job or new_id(), request, acting, tenant)
+        if tenant.weight + made.weight > MOST_BYTES:
+            raise RefusedError(
+                f"the arguments and variables of {acting.user.name}'s {len(tenant.jobs)} jobs take too many bytes",
+                hint="wait",
+            )
+        tenant.weight += made.weight
         made.on_end = on_end
         self.running[made.id] = made
         tenant.jobs[made.id] = made
@@ -160,6 +185,7 @@ class _Tenant:
         self._key = key
         self.user = user
         self.jobs: dict[str, RunningJob] = {}
+        self.weight = 0  # of the jobs
         self._used = True
         ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
         jobs.zygote.tenant(jobs.root, theirs.fileno())
@@ -212,7 +238,8 @@ class _Tenant:
 
     def _ended(self, job: RunningJob, ended: Ended) -> None:
         self._used = True
-        self.jobs.pop(job.id, None)
+        if self.jobs.pop(job.id, None):
+            self.weight -= job.weight
         self._all.running.pop(job.id, None)
         if self._all.watcher:
             self._all.watcher.ended(job, ended)

@@ -92,8 +92,9 @@ class Launches:
         call.on_gone = job.kill
 
         def more(message: Message) -> None:
-            if message.get("signal") in SIGNALS:
-                job.signal(message["signal"])
+            number = message.get("signal")
+            if type(number) is int and number in SIGNALS:
+                job.signal(number)
 
         call.on_message = more
 

@@ -37,6 +37,8 @@ _BACKLOG = 4096
 _ACCEPTED = 32  # connections taken in one turn
 _UCRED = 12  # bytes of struct ucred
 _KNOWN = 1.0  # seconds that what the account database said of a caller is good for
+_MOST_UNREAD = 1 << 18  # bytes of answers that a client has not read; then nothing more is asked of us
+_MOST_HELD = 16  # the same for descriptors (`logs`): the service has 1024 for everybody
 MOST_CONNECTIONS = 1024  # of one user
 MOST_CALLS = 64  # of one connection at a time
 MOST_BUFFERED = 32 << 20  # bytes of unfinished messages of one user, over all its connections
@@ -101,7 +103,18 @@ def _remove_dead(path: str) -> None:
 class Client:
     """One connection, and the calls on it that are not answered yet."""
 
-    __slots__ = ("_calls", "_drained", "_known", "_reading", "_server", "_user", "closed", "connection", "peer")
+    __slots__ = (
+        "_calls",
+        "_choked",
+        "_drained",
+        "_known",
+        "_reading",
+        "_server",
+        "_user",
+        "closed",
+        "connection",
+        "peer",
+    )
 
     def __init__(self, server: Server, connection: Connection, peer: tuple[int, int, int], user: User) -> None:
         self._server = server
@@ -112,6 +125,7 @@ class Client:
         self._calls: dict[int, Call] = {}
         self._drained: list[Callable[[], None]] = []
         self._reading = True
+        self._choked = False  # it asks, and does not read the answers
 
     @property
     def user(self) -> User:
@@ -127,7 +141,7 @@ class Client:
         try:
             if events & WRITE:
                 self._flush()
-            if self._reading and not self.closed and events & ~WRITE:
+            if self._reading and not self._choked and not self.closed and events & ~WRITE:
                 self._server.turns.ready(self.peer[1], self)
             elif events & GONE:  # while it waits for its turn
                 self.close()
@@ -136,6 +150,9 @@ class Client:
 
     def serve(self) -> bool:
         """Handles the next message; whether there may be another (`turns`)."""
+        if self.connection.backlog > _MOST_UNREAD or self.connection.held > _MOST_HELD:
+            self._choked = True
+            return False
         try:
             received = self.connection.receive()
             if received is None:
@@ -146,6 +163,8 @@ class Client:
             self.close()
         except WireError as error:
             self._refuse(error)
+        except Exception as error:  # noqa: BLE001  ours; raised further it would cost those their turn who wait for one
+            self._server.loop.failed(error)
         return not self.closed and self.connection.buffered > 0
 
     def pause(self) -> None:
@@ -156,7 +175,7 @@ class Client:
 
     def _watch(self, *, reading: bool) -> None:
         self._reading = reading
-        events = (READ if reading else 0) | (WRITE if self.connection.backlog else 0)
+        events = (READ if reading and not self._choked else 0) | (WRITE if self.connection.backlog else 0)
         self._server.loop.change(self.connection.fileno(), events)
 
     def _told(self, message: Message) -> None:
@@ -184,7 +203,10 @@ class Client:
 
     def _flush(self) -> None:
         if self.connection.flush():
+            choked, self._choked = self._choked, False
             self._watch(reading=self._reading)
+            if choked and self._reading:  # what it said meanwhile may be here already
+                self._server.turns.ready(self.peer[1], self)
             drained, self._drained = self._drained, []
             for callback in drained:
                 callback()

@@ -69,6 +69,11 @@ class Connection:
         return sum([len(data) for data, _fds in self._output])
 
     @property
+    def held(self) -> int:
+        """Descriptors that wait with it."""
+        return sum([len(fds) for _data, fds in self._output])
+
+    @property
     def buffered(self) -> int:
         """Bytes that have come of a message that is not whole yet."""
         return len(self._input)

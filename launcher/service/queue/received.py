@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 
 from launcher.errors import UsageError
@@ -23,6 +24,10 @@ _OWN = ("arguments", "command", "program", "workspace", "environment")  # what o
 _LONGEST_NAME = 128
 _MOST_PRIORITY, _MOST_RETRIES, _MOST_NEEDS = 1000, 100, 1000
 _MOST_NUMBER = 10**9
+_MOST_PLACE = 1 << 60  # SQLite's integers have 64 bits
+# Bytes of what the database keeps of one job's words, and of its variables: each listing reads the former again for
+# each row, each start both, in the loop of all tenants. execve(2) takes no longer word.
+LONGEST_REQUEST = 128 << 10
 
 
 def submission_of(message: Mapping[str, Any], acting: Acting, settings: Settings, root: str | None) -> Submission:
@@ -37,6 +42,8 @@ def submission_of(message: Mapping[str, Any], acting: Acting, settings: Settings
     shared = {name: value for name, value in whole.items() if name not in _SECRET}
     made = Submission(tenant, shared, members, settings.demand(tenant, limits))
     made.secret = {name: whole[name] for name in _SECRET if whole.get(name)}
+    _check_length(shared)
+    _check_length(made.secret)
     made.key = _text(message, "key", 64) or os.urandom(16).hex()
     made.name = _text(message, "name", _LONGEST_NAME)
     made.caller, made.user, made.operator = acting.caller.to_data(), acting.user.to_data(), acting.operator
@@ -77,7 +84,17 @@ class Listed:
         found = [_member(number, item) for number, item in enumerate(self._items[start:stop], start)]
         for member in found:
             received.from_data({**self._whole, **(member.request or {}), **(member.secret or {})}, self._root)
+            _check_length(member.request or {})
+            _check_length(member.secret or {})
         return found
+
+
+def _check_length(kept: Mapping[str, Any]) -> None:
+    if len(json.dumps(kept)) > LONGEST_REQUEST:
+        raise UsageError(
+            f"a queued job's words, or its variables, are more than {LONGEST_REQUEST} bytes",
+            hint="write what is long to a file in the workspace",
+        )
 
 
 def _array(value: object) -> range:
@@ -139,7 +156,7 @@ def _text(message: Mapping[str, Any], name: str, most: int) -> str:
     return value
 
 
-def keys_of(message: Mapping[str, Any], most: int = 10_000) -> list[tuple[int, int]]:
+def keys_of(message: Mapping[str, Any], most: int) -> list[tuple[int, int]]:
     """The jobs that a message selects. Raises UsageError."""
     return [selector(item if type(item) is str else "") for item in _list(message, "jobs", most)]
 
@@ -178,4 +195,6 @@ def place(message: Mapping[str, Any], name: str, default: tuple[int, int]) -> tu
         return default
     if type(value) is not list or [type(item) for item in value] != [int, int]:
         raise UsageError(f"`{name}` must be two numbers")
+    if any(not -1 <= item <= _MOST_PLACE for item in value):
+        raise UsageError(f"`{name}` is no place in a listing")
     return value[0], value[1]

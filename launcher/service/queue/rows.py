@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 
 from launcher.service.queue.model import INDEX, job_name
 
@@ -14,12 +15,19 @@ if TYPE_CHECKING:
 _LONGEST = 2000  # characters of a command line
 
 
+@lru_cache(maxsize=4)
+def _parsed(shared: str) -> dict[str, Any]:
+    """What all jobs of a submission have: a page may show a hundred of one array."""
+    data: dict[str, Any] = json.loads(shared)
+    return data
+
+
 def shown(row: Row) -> dict[str, Any]:
     """One job as data. Times are milliseconds since the epoch, 0 for not yet.
 
     `runs` are the ids of its launches in the audit log.
     """
-    request = {**json.loads(row["shared"]), **json.loads(row["request"] or "{}")}
+    request = {**_parsed(row["shared"]), **json.loads(row["request"] or "{}")}
     told = request.get("arguments", ()) if request.get("program") else request.get("command", ())
     words = [word.replace(INDEX, str(row["number"])) for word in told]
     if request.get("program"):

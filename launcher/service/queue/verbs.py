@@ -14,7 +14,7 @@ from launcher.service.queue.dependencies import ALL
 from launcher.service.queue.endings import exit_status
 from launcher.service.queue.model import selected_name, selector
 from launcher.service.queue.received import flag, integer, keys_of, place, submission_of, words
-from launcher.service.queue.watching import STARTED
+from launcher.service.queue.watching import ENDED, STARTED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ _PAGE = 100  # rows of one answer: some milliseconds
 _MOST_PAGE_BYTES = 1 << 18
 _NEWEST = (1 << 60, 0)
 _PROGRESS_SECONDS = 0.2
+_MOST_SELECTED = 2000  # jobs by name in one message: each is looked up, 10 us in everybody's loop
+_MOST_WAITED = 500  # the same, where they are looked up again to be counted
 
 
 class Verbs:
@@ -98,10 +100,12 @@ class Verbs:
             raise UsageError(f"there is no job {selected_name(key)}", hint="`mlsandbox jobs` lists yours")
         return row
 
-    def _selected(self, call: Call) -> list[Key]:
-        keys = keys_of(call.message)
+    def _selected(self, call: Call, most: int = _MOST_SELECTED) -> list[Key]:
+        keys = keys_of(call.message, most)
+        jobs: dict[int, int] = {}  # how many each submission has that was found: many may be of one
         for key in keys:
-            self._find(call, key)
+            if key[1] >= jobs.get(key[0], 0) or key[0] not in jobs:
+                jobs[key[0]] = self._find(call, key)["jobs"]
         return keys
 
     def _jobs(self, call: Call) -> None:
@@ -173,7 +177,7 @@ class Verbs:
     # -- waiting ------------------------------------------------------------------------------------------------------
 
     def _wait(self, call: Call) -> None:
-        keys = sorted(set(self._selected(call)))
+        keys = sorted(set(self._selected(call, _MOST_WAITED)))
         _Waiter(call, self._queue, self._watching, keys, progress=flag(call.message, "progress")).begin()
 
 
@@ -191,14 +195,18 @@ class _Waiter:
         self._keys = keys
         self._progress = progress
         self._due = False
-        self._watches = [watching.watch(key, lambda _key, _what: self._changed()) for key in keys]
+        self._open: set[Key] = set()  # what has jobs that have not ended; what is told is struck out, not looked up
+        self._watches = [watching.watch(key, self._changed) for key in keys]
         call.on_gone = self._forget
 
     def begin(self) -> None:
+        self._open = {key for key in self._keys if self._left(key)}
         self._look()
 
-    def _changed(self) -> None:
+    def _changed(self, key: Key, what: str) -> None:
         """Many jobs may end in a turn: they are counted once, soon."""
+        if what == ENDED:
+            self._open.discard(key)
         if not self._due:
             self._due = True
             self._queue.loop.at(_PROGRESS_SECONDS if self._progress else 0.0, self._look)
@@ -207,7 +215,7 @@ class _Waiter:
         self._due = False
         if self._call.answered:
             return
-        left = sum(self._left(key) for key in self._keys)
+        left = sum(self._left(key) if key[1] == ALL else 1 for key in self._open)
         if not left:
             self._forget()
             self._call.reply({**self._counted(left), "status": self._status()})

@@ -31,25 +31,26 @@ class Watch:
 
 
 class Watching:
-    """The watches, by submission."""
+    """The watches, by what they watch: an end costs those whom it concerns, not all who wait for its submission."""
 
     __slots__ = ("_watches",)
 
     def __init__(self) -> None:
-        self._watches: dict[int, set[Watch]] = {}
+        self._watches: dict[Key, set[Watch]] = {}
 
     def watch(self, key: Key, callback: Change) -> Watch:
         """`callback` is called for each change of a job that `key` selects."""
         made = Watch(self, key, callback)
-        self._watches.setdefault(key[0], set()).add(made)
+        self._watches.setdefault(key, set()).add(made)
         return made
 
     def forget(self, watch: Watch) -> None:
-        watches = self._watches.get(watch.submission)
+        key = (watch.submission, watch.index)
+        watches = self._watches.get(key)
         if watches is not None:
             watches.discard(watch)
             if not watches:
-                del self._watches[watch.submission]
+                del self._watches[key]
 
     def started(self, key: Key, _attempt: int) -> None:
         self._tell(key, STARTED)
@@ -58,6 +59,6 @@ class Watching:
         self._tell(key, ENDED)
 
     def _tell(self, key: Key, what: str) -> None:
-        for watch in list(self._watches.get(key[0], ())):
-            if watch.index in (ALL, key[1]):
+        for index in (ALL, key[1]):
+            for watch in list(self._watches.get((key[0], index), ())):
                 watch.callback(key, what)
