@@ -233,6 +233,22 @@ def test_signals_for_a_process_that_does_not_read_are_not_collected(bed: Bed) ->
             os.close(fd)
 
 
+def test_a_job_whose_refusal_is_no_utf8_gives_its_place_back(bed: Bed) -> None:
+    """The end of a job that could not be written down was none: each held one of all tenants' places for good."""
+
+    def attack() -> list[str]:
+        client = bed.client()
+        made = client.call("submit", {"request": request(bed, "\udcff"), "array": [0, 3, 1]})
+        client.call("wait", {"jobs": [str(made["submission"])]})
+        states = [job["state"] for job in client.call("jobs", {"jobs": [str(made["submission"])]})["jobs"]]
+        client.close()
+        return states
+
+    assert as_user(bed.bob, attack) == ["refused"] * 4
+    submitted = bed.run(bed.alice, "submit", "--", "true")
+    assert bed.run(bed.alice, "wait", submitted.stdout.decode().split()[-1], timeout=20).returncode == 0
+
+
 def test_odd_values_are_errors_of_who_sent_them_and_not_in_the_services_log(bed: Bed) -> None:
     """A traceback for each message would fill the journal."""
     big, deep = 1 << 70, "9" * 5000

@@ -191,7 +191,8 @@ class Store:
         columns = "".join(f", {name} = ?" for name in values)
         statement = f"UPDATE job SET state = ?{columns} WHERE submission = ? AND idx = ? AND state = ?"  # noqa: S608
         with self:
-            changed = self._database.execute(statement, (following, *values.values(), *key, state)).rowcount
+            columns_ = map(_storable, values.values())
+            changed = self._database.execute(statement, (following, *columns_, *key, state)).rowcount
             if not changed:
                 raise ValueError(f"the job {key} is not {state}")
             if following in states.FINAL:
@@ -211,7 +212,7 @@ class Store:
         """Sets columns of a job that do not change its state."""
         columns = ", ".join(f"{name} = ?" for name in values)
         statement = f"UPDATE job SET {columns} WHERE submission = ? AND idx = ?"  # noqa: S608
-        self._run(statement, (*values.values(), *key))
+        self._run(statement, (*map(_storable, values.values()), *key))
 
     # -- reading ------------------------------------------------------------------------------------------------------
 
@@ -362,6 +363,13 @@ class Store:
 
     def _run(self, statement: str, values: Sequence[Any] = ()) -> None:
         self._database.execute(statement, values)
+
+
+def _storable(value: Any) -> Any:
+    """As SQLite takes it: a reason may quote a word of the job with bytes that are no UTF-8, and an end that cannot be
+    written down would hold its place in the queue for good.
+    """
+    return value.encode("utf-8", "backslashreplace").decode() if type(value) is str else value
 
 
 _FAILED = "ended > 0 AND NOT (state = 'ended' AND exit_code = 0)"  # as the index has it
