@@ -16,6 +16,7 @@ from launcher.service.client import connect
 
 if TYPE_CHECKING:
     from launcher.cli.options import Arguments
+    from launcher.policy.config import Config
 
 HELP = "Verify an identity token and keep it, readable by you alone, for later launches."
 EXAMPLE = "mlsandbox login --token-file token.jwt"
@@ -27,9 +28,10 @@ def run(arguments: Arguments) -> int:
     if not arguments.token_file:
         raise UsageError("--token-file is missing", hint="mlsandbox login --token-file FILE")
     locations = Locations.find(arguments.root)
-    token = _read(arguments.token_file)
     client = connect(service_socket(arguments.root))
-    name = client.call("whoami", {"token": token})["user"]["name"] if client else _verified(locations, token)
+    config = None if client else _verifying(locations)
+    token = _read(arguments.token_file)
+    name = client.call("whoami", {"token": token})["user"]["name"] if client else _verified(config, token)
     token_file.store(locations.token, token)
     if arguments.json:
         show_json({"user": name, "token": locations.token})
@@ -38,13 +40,17 @@ def run(arguments: Arguments) -> int:
     return 0
 
 
-def _verified(locations: Locations, token: str) -> str:
-    """Whose token it is, where no service says so: the keys are then this user's to read."""
+def _verifying(locations: Locations) -> Config:
+    """The configuration, where no service verifies: the keys are then this user's to read. Raises IdentityError."""
     config = cache.load(locations).config
     if config.jwt is None:
         raise IdentityError(
             "this installation verifies no tokens", hint=f"an administrator can set `jwt` in {locations.config}"
         )
+    return config
+
+
+def _verified(config: Config | None, token: str) -> str:
     return default_providers(config).authenticate("jwt", token=token).name
 
 
