@@ -29,9 +29,13 @@ def run(arguments: Arguments) -> int:
         raise UsageError("--token-file is missing", hint="mlsandbox login --token-file FILE")
     locations = Locations.find(arguments.root)
     client = connect(service_socket(arguments.root))
-    config = None if client else _verifying(locations)
-    token = _read(arguments.token_file)
-    name = client.call("whoami", {"token": token})["user"]["name"] if client else _verified(config, token)
+    if client:
+        token = _read(arguments.token_file)
+        name = client.call("whoami", {"token": token})["user"]["name"]
+    else:
+        config = _verifying(locations)
+        token = _read(arguments.token_file)
+        name = default_providers(config).authenticate("jwt", token=token).name
     token_file.store(locations.token, token)
     if arguments.json:
         show_json({"user": name, "token": locations.token})
@@ -48,10 +52,6 @@ def _verifying(locations: Locations) -> Config:
             "this installation verifies no tokens", hint=f"an administrator can set `jwt` in {locations.config}"
         )
     return config
-
-
-def _verified(config: Config | None, token: str) -> str:
-    return default_providers(config).authenticate("jwt", token=token).name
 
 
 def _read(path: str) -> str:
