@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from time import monotonic, time
+from time import time
 from typing import TYPE_CHECKING
 
 from launcher.audit.event import DENIED
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 _MOST_DENIALS = 200
 _MOST_ROWS = 500  # of one answer, the newest; its message is bounded
 _LONGEST = 400  # characters of a command
-_FRESH = 0.1  # seconds that a look at the log is good for: many who watch cost one look
 _DENIAL = ("time", "seq", "user", "job", "capability", "operation", "resource")
 
 
@@ -35,7 +34,6 @@ class Live:
         self._jobs: dict[str, tuple[RunningJob, float]] = {}
         self._follower = Follower(files)
         self._denials: deque[dict[str, Any]] = deque(maxlen=_MOST_DENIALS)
-        self._looked = 0.0
 
     # -- what Jobs tells ----------------------------------------------------------------------------------------------
 
@@ -84,10 +82,6 @@ class Live:
         call.reply({"text": self.metrics.text()})
 
     def _look(self) -> None:
-        now = monotonic()
-        if now - self._looked < _FRESH:
-            return
-        self._looked = now
         for item in self._follower.look():
             if item.get("outcome") == DENIED:
                 self._denials.append({name: item.get(name, "") for name in _DENIAL})

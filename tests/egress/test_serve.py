@@ -239,6 +239,26 @@ def test_a_policy_that_changes_while_a_connection_is_dialled_holds_for_it(make: 
             pass
 
 
+def test_a_request_of_a_connection_that_is_revoked_while_it_is_dialled_does_not_go_out(make: MakeWorld) -> None:
+    """With an injected credential it would take that along."""
+
+    def slow(_name: str) -> list[str]:
+        time.sleep(0.5)
+        return [PUBLIC]
+
+    world = make(WEB, options={"lookup": slow})
+    with connection(world, 80) as conn:
+        conn.sendall(get())
+        time.sleep(0.1)
+        assert world.ask(op="reload", grants=[], denies=[], generation=2)["ok"]
+        conn.settimeout(3)
+        try:
+            assert b" 200 " not in read_all(conn)
+        except ConnectionResetError:
+            pass
+    assert [record for record in world.collect(0.3) if record.get("upstream") == "data"] == []
+
+
 def test_an_upload_that_is_refused_half_way_leaves_nothing_behind(make: MakeWorld) -> None:
     world = make(WEB)
     for _ in range(3):

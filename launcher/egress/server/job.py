@@ -114,10 +114,12 @@ class Job:
     # ---- connections
 
     def opened(self, conn: Connection) -> None:
-        """A connection stands. The rules may have changed while it was dialled, so it is judged once more."""
+        """A connection stands. The rules may have changed while it was dialled, so it is judged once more, and cut
+        before a byte of what the job has sent meanwhile goes out.
+        """
         self.open.add(conn)
         if not conn.allowed(self.rules):
-            self.loop.soon(lambda: conn.cut("revoked"))
+            conn.cut("revoked")
 
     def name_refusal(self, host: Host) -> str:
         """Empty where the job may use the name; it then has an address. Why not, else.
@@ -150,9 +152,10 @@ class Job:
         relay.up.kept, relay.down.kept = client.pending, upstream.pending
         self.accepted += 1  # the task that accepted the client ends now and takes its own count back
         conn.cut = relay.close
-        self.opened(conn)
         self.relays.add(relay)
-        relay.start()
+        self.opened(conn)
+        if not relay.closed:
+            relay.start()
 
     async def sweep(self) -> None:
         """Close tunnels that are idle or too old, for as long as the loop runs."""
