@@ -14,6 +14,7 @@ import time
 
 from launcher.enforce.namespace import channel as messages
 from launcher.enforce.namespace.confine import forget_command_line
+from launcher.enforce.namespace.init import guarded
 from launcher.enforce.namespace.start import start
 from launcher.enforce.namespace.tracer import Tracer
 from launcher.errors import EnforcementError
@@ -45,23 +46,20 @@ def spawn(spec: Spec, _cgroup: object = None) -> tuple[int, Channel]:
 
 def run(spec: Spec, control: Channel) -> NoReturn:
     """The whole life of the job's parent. It only ever exits, and leaves no process of the job."""
+    guarded(lambda: _life(spec, control), control, "the job's parent")
+
+
+def _life(spec: Spec, control: Channel) -> None:
     try:
         _become(spec)
         control.send(messages.READY)
         if control.receive()[0] == messages.GO:
             job = start(spec, control)
             _serve(job, control, Tracer(spec.check, control) if spec.check else None)
-    except EnforcementError as error:
-        control.send(messages.FAILED, (error.step, error.subject, error.errno, error.hint))
-    except OSError as error:
-        control.send(messages.FAILED, ("run", "the job's parent", error.errno or 0, str(error)))
-    except BaseException as error:  # noqa: BLE001  after fork nothing may return into the parent's stack
-        control.send(messages.FAILED, ("run", "the job's parent", 0, f"{type(error).__name__}: {error}"))
     finally:
         _end_all()
         # the supervisor removes it, where it is still there
         shutil.rmtree(spec.environment.get("TMPDIR", ""), ignore_errors=True)
-        os._exit(125)
 
 
 def _become(spec: Spec) -> None:

@@ -52,16 +52,16 @@ def live(spec: Spec, control: Channel) -> None:
     _serve(job, control, tracer, spec.bounded)
 
 
-def guarded(life: Callable[[], None], control: Channel) -> NoReturn:
-    """Runs `life`, reports how it failed, and exits."""
+def guarded(life: Callable[[], None], control: Channel, what: str = "the sandbox's init") -> NoReturn:
+    """Runs `life` of the process that is called `what`, reports how it failed, and exits."""
     try:
         life()
     except EnforcementError as error:
         control.send(messages.FAILED, (error.step, error.subject, error.errno, error.hint))
     except OSError as error:
-        control.send(messages.FAILED, ("run", "the sandbox's init", error.errno or 0, str(error)))
+        control.send(messages.FAILED, ("run", what, error.errno or 0, str(error)))
     except BaseException as error:  # noqa: BLE001  after fork nothing may return into the parent's stack
-        control.send(messages.FAILED, ("run", "the sandbox's init", 0, f"{type(error).__name__}: {error}"))
+        control.send(messages.FAILED, ("run", what, 0, f"{type(error).__name__}: {error}"))
     finally:
         os._exit(125)
 
