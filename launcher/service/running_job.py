@@ -90,6 +90,12 @@ class RunningJob:
             self._fail(error)
         except OSError as error:  # the caller's terminal went away, or was none
             self._fail(SandboxError(f"the job lost its supervision: {error.strerror}"))
+        except Exception as error:  # noqa: BLE001  a bug of ours ends the job: nothing runs unsupervised
+            self._bug(error)
+
+    def _bug(self, error: Exception) -> None:
+        self._loop.failed(error)
+        self._fail(SandboxError(f"internal error of the service: {type(error).__name__}: {str(error)[:400]}"))
 
     def _fail(self, error: SandboxError) -> None:
         self._error = self._error or error
@@ -163,6 +169,8 @@ class RunningJob:
                 self.launch.finish(self.sandbox, self.result)
         except SandboxError as error:
             self._fail(error)
+        except Exception as error:  # noqa: BLE001  whoever waits for the end is told of one, whatever went wrong
+            self._bug(error)
         close(self.sandbox)
         self.launch.close()
         for fd in self._fds:
